@@ -1,0 +1,57 @@
+// pool/health.h -- whether servers can be opened now: failures in a row, when to try again, what to tell
+// clients.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "pool/ids.h"
+
+namespace sidepool::pool {
+
+enum class OpenFailure : std::uint8_t {
+  Unreachable,    // resolve, connect, TLS, a lost or silent connection: waiting clients go on waiting
+  NotReady,       // the database answered, but not for long: starting up, shutting down, no slot free
+  BadCredential,  // the kept password is refused: waiting clients wait for a login that brings the new one
+  Refused,  // any other ErrorResponse, or IAM's refusal: waiting clients get it, see Broker::fail_waiters()
+};
+
+// By the ErrorResponse of a login. 57P03 cannot_connect_now, 57P01/57P02 shutdown, 53xxx insufficient
+// resources (53300 too_many_connections) pass by themselves; 28P01 invalid_password is what a new password
+// cures (PostgreSQL manual, appendix A).
+OpenFailure classify_login_error(std::string_view sqlstate);
+
+struct OpenError {
+  OpenFailure kind = OpenFailure::Unreachable;
+  std::string sqlstate;  // for the client: the database's, or 08001 / 08006
+  std::string message;   // for the client; never a secret
+};
+
+// Exponential back-off with full jitter: the n-th failure in a row waits a random time of (0, min(cap, base *
+// 2^(n-1))], so that many processes in front of a database that restarts do not come back at one moment.
+class DialHealth {
+ public:
+  static constexpr Duration kBase = std::chrono::milliseconds(100);
+  static constexpr Duration kCap = std::chrono::seconds(15);
+
+  // `random`: 64 random bits.
+  void failed(OpenError error, Time now, std::uint64_t random);
+  void succeeded();
+
+  bool may_try(Time now) const { return failures_ == 0 || now >= next_attempt_; }
+  // REQUIRES: failures() > 0.
+  Time next_attempt() const { return next_attempt_; }
+  std::uint32_t failures() const { return failures_; }
+  // After a failure one login at a time finds out whether it works again.
+  bool probing() const { return failures_ != 0; }
+  bool credential_refused() const { return failures_ != 0 && error_.kind == OpenFailure::BadCredential; }
+  // The failure clients should be told; kept after a success until the next one, for the console.
+  const OpenError& last_error() const { return error_; }
+
+ private:
+  std::uint32_t failures_ = 0;
+  Time next_attempt_{};
+  OpenError error_;
+};
+
+}  // namespace sidepool::pool
