@@ -8,8 +8,9 @@ namespace sidepool {
 
 enum class Errc : unsigned char { Config, Io, Tls, Protocol, Auth, Timeout, Limit, Api };
 
-// `what` is one sentence for a stranger and never holds a secret. `sys`: errno, libuv or HTTP status, 0 if none.
-// `reason` is a short fixed word for metrics and de-duplication (Google's errors[].reason, "refused", …).
+// `what` is one sentence for a stranger and never holds a secret. `sys`: errno, libuv or HTTP status, 0 if
+// none. `reason` is a short fixed word for metrics and de-duplication (Google's errors[].reason, "refused",
+// …).
 struct Error {
   Errc code = Errc::Io;
   int sys = 0;

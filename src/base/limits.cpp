@@ -1,0 +1,38 @@
+// src/base/limits.cpp -- setrlimit and sigaction.
+#include "src/base/limits.h"
+
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+namespace sidepool {
+
+namespace {
+std::uint64_t number(rlim_t v) noexcept {
+  return v == RLIM_INFINITY ? UINT64_MAX : static_cast<std::uint64_t>(v);
+}
+}  // namespace
+
+Result<OpenFiles> raise_open_files() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return fail(Errc::Limit, std::string("cannot read the limit on open files: ") + std::strerror(errno),
+                errno);
+  const auto before = number(limit.rlim_cur);
+  if (limit.rlim_cur == limit.rlim_max) return OpenFiles{before, before};
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return fail(Errc::Limit, std::string("cannot raise the limit on open files: ") + std::strerror(errno),
+                errno);
+  return OpenFiles{before, number(limit.rlim_cur)};
+}
+
+void ignore_sigpipe() noexcept {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &ignore, nullptr);
+}
+
+}  // namespace sidepool
