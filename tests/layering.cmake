@@ -19,7 +19,7 @@ set(MAY_protocol "")
 set(MAY_conf "")
 set(MAY_pool protocol)
 set(MAY_src/base "")
-set(MAY_src/io src/base)
+set(MAY_src/io src/base src/tls) # io/stream.h is either a plain or a TLS stream
 set(MAY_src/tls src/base src/io)
 set(MAY_src/cloudsql src/base src/io src/tls)
 set(MAY_src/upstream src/base src/io src/tls src/cloudsql protocol pool conf)
@@ -32,15 +32,15 @@ set(MAY_src/cli src/base conf)
 # Third-party header (regular expression) -> files that may include it (regular expression).
 set(CONFINED
     "^toml\\+\\+/|^toml\\.hpp" "^conf/parse\\.cpp$"
-    "^openssl/" "^(protocol/(scram|password|md5)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
+    "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
     "^nlohmann/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^curl/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
-    "^prometheus/" "^src/metrics/[a-z_]+\\.cpp$"
+    "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
     "^Civet|^civetweb" "^src/admin/[a-z_]+\\.cpp$"
     "^CLI/" "^src/cli/[a-z_]+\\.cpp$"
     "^(spdlog|fmt)/" "^src/"
-    "^tl/" "^src/base/result\\.h$"
+    "^tl/" "^src/"
     "^uv\\.h$" "^src/"
     "^libpq-fe\\.h$" "^src/cli/")
 # Headers of POSIX and Linux: only src does I/O.

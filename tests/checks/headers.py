@@ -58,7 +58,8 @@ def main():
         text = header.read_text()
         if "#pragma once" not in text:
             wrong.append(f"{name}: no #pragma once")
-        if not text.startswith(f"// {name} -- "):
+        title = re.match(r"// (\S+) -- \S", text)
+        if not title or not name.endswith(title.group(1)):
             wrong.append(f"{name}: the first line must be `// {name} -- what it is for`")
         source = header.with_suffix(".cpp")
         if source.exists() and first_include(source) == name:
