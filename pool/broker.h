@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "pool/broker_types.h"
@@ -59,6 +60,7 @@ class Broker {
 
   // ---- Pools and limits.
 
+  // With a min_size, poll() afterwards (adopt() does as well).
   PoolId add_pool(const PoolLimits& limits);
   // Lower limits close idle servers at once, the others when they are released or opened.
   void set_limits(PoolId pool, const PoolLimits& limits, Time now, Orders& orders);
@@ -68,6 +70,7 @@ class Broker {
   void retire_servers(PoolId pool, Time now, Orders& orders);
   // No client is accepted any more (acquire() is Refused), nothing is opened, servers close when idle.
   // Clients that wait already are still served by servers that are out; the caller may fail_waiters().
+  // Waiting logins of this pool get LookAgain.
   void drain_pool(PoolId pool, Time now, Orders& orders);
   // False, and nothing happens, unless the pool has no slot, no waiter and no waiting login.
   bool remove_pool(PoolId pool);

@@ -139,7 +139,7 @@ using Release = std::variant<Park, HandTo, Reset, Close>;
 struct LoginGranted {
   ServerId server{};
 };
-using LoginSlot = std::variant<LoginGranted, Queued>;
+using LoginSlot = std::variant<LoginGranted, Queued, Refused>;  // Refused: the pool drains or is gone
 
 // A database and user that have no pool yet, as the caller numbers them. Equal names, equal number; two names
 // with one number only wait for each other.

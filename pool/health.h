@@ -34,8 +34,9 @@ class DialHealth {
   static constexpr Duration kBase = std::chrono::milliseconds(100);
   static constexpr Duration kCap = std::chrono::seconds(15);
 
+  // `dialled`: when the failed dial began; several that were in flight together count as one failure.
   // `random`: 64 random bits.
-  void failed(OpenError error, Time now, std::uint64_t random);
+  void failed(OpenError error, Time dialled, Time now, std::uint64_t random);
   void succeeded();
 
   bool may_try(Time now) const { return failures_ == 0 || now >= next_attempt_; }
@@ -50,6 +51,7 @@ class DialHealth {
 
  private:
   std::uint32_t failures_ = 0;
+  Time last_failure_{};
   Time next_attempt_{};
   OpenError error_;
 };

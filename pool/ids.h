@@ -10,7 +10,7 @@ using Duration = std::chrono::steady_clock::duration;
 
 enum class WorkerId : std::uint16_t {};
 enum class ServerId : std::uint64_t {};  // never reused in a process
-enum class PoolId : std::uint32_t {};    // never reused in a process
+enum class PoolId : std::uint64_t {};    // never reused in a process; 0: none
 
 // A client's session. A slot is used again by later clients; the generation tells them apart.
 struct SessionId {
