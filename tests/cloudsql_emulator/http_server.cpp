@@ -15,27 +15,39 @@ namespace {
 
 constexpr long long kMaxBody = 1 << 20;
 
-// civetweb gives no access to its socket, and an answerless return keeps the connection open. So the socket
-// of this request is found by its peer, and shut down; civetweb then reads EOF and closes it.
-void shut_down_peer(const mg_request_info& info) {
+struct Ends {
+  sockaddr_in local{};
+  sockaddr_in peer{};  // all zero for a listening socket
+};
+
+// civetweb gives no access to its sockets, so they are found among the descriptors of the process and shut
+// down.
+template <class Match>
+void shut_down(const Match& match) {
   DIR* folder = opendir("/proc/self/fd");
   if (folder == nullptr) return;
   while (dirent* entry = readdir(folder)) {
     int fd = std::atoi(entry->d_name);
-    sockaddr_in peer{};
-    socklen_t length = sizeof peer;
-    if (fd <= 2 || getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
-    char text[INET_ADDRSTRLEN] = "";
-    if (peer.sin_family != AF_INET || ntohs(peer.sin_port) != info.remote_port) continue;
-    inet_ntop(AF_INET, &peer.sin_addr, text, sizeof text);
-    sockaddr_in local{};
-    length = sizeof local;
-    getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length);
-    if (std::string(text) == info.remote_addr && ntohs(local.sin_port) == info.server_port) {
-      shutdown(fd, SHUT_RDWR);
-    }
+    Ends ends;
+    socklen_t length = sizeof ends.local;
+    if (fd <= 2 || getsockname(fd, reinterpret_cast<sockaddr*>(&ends.local), &length) != 0) continue;
+    length = sizeof ends.peer;
+    if (ends.local.sin_family != AF_INET) continue;
+    getpeername(fd, reinterpret_cast<sockaddr*>(&ends.peer), &length);
+    if (match(ends)) shutdown(fd, SHUT_RDWR);
   }
   closedir(folder);
+}
+
+// The connection of this request. An answerless return alone would keep it open; so civetweb reads EOF and
+// closes.
+void shut_down_peer(const mg_request_info& info) {
+  shut_down([&](const Ends& ends) {
+    char text[INET_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET, &ends.peer.sin_addr, text, sizeof text);
+    return ntohs(ends.local.sin_port) == info.server_port && ntohs(ends.peer.sin_port) == info.remote_port &&
+           std::string(text) == info.remote_addr;
+  });
 }
 
 bool read_body(mg_connection* connection, std::string& body) {
@@ -123,7 +135,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(const std::string& addres
 }
 
 HttpServer::~HttpServer() {
-  if (context_ != nullptr) mg_stop(static_cast<mg_context*>(context_));
+  if (context_ == nullptr) return;
+  // civetweb looks at its stop flag every 2 s only, unless its sockets wake it.
+  shut_down([this](const Ends& ends) { return ntohs(ends.local.sin_port) == port_; });
+  mg_stop(static_cast<mg_context*>(context_));
 }
 
 }  // namespace sidepool::emulator

@@ -15,8 +15,9 @@ constexpr std::int64_t kSkew = 60;
 // The literal backslash is what Google's subjects carry.
 constexpr char kServerOrganisation[] = "Google\\, Inc";
 constexpr char kClientOrganisation[] = "Google, Inc";
-// Ours: how Google carries the principal is not public. 2.25.x is the arc that needs no registration (X.667).
-constexpr char kPrincipalOid[] = "2.25.207513829716243829";
+// Ours: how Google carries the principal is not public. 2.25.x is the arc that needs no registration (X.667);
+// Go refuses to read an arc beyond 31 bits.
+constexpr char kPrincipalOid[] = "2.25.207513829";
 
 void require(bool ok, const char* what) {
   if (ok) return;

@@ -1,0 +1,50 @@
+"""tests/e2e/lib/peers.py -- programs of others. A peer the machine could have and lacks is said aloud, never ignored.
+
+With SIDEPOOL_PEERS=required (as in CI) a missing peer fails the test instead.
+"""
+import os
+import subprocess
+
+import pytest
+
+from . import paths
+
+missing = {}  # peer -> why, for the summary at the end (conftest.py)
+
+
+def unavailable(peer, why):
+    """Ends the test: skipped, or failed where peers are required."""
+    missing[peer] = why
+    if os.environ.get("SIDEPOOL_PEERS") == "required":
+        pytest.fail(f"peer {peer} is required and unavailable: {why}", pytrace=False)
+    pytest.skip(f"peer {peer} is unavailable: {why}")
+
+
+def _fetch(peer, *arguments):
+    done = subprocess.run([paths.ROOT / "scripts" / "peers", *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        unavailable(peer, (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    return done.stdout.strip().splitlines()[-1]
+
+
+def auth_proxy():
+    """The path of Google's cloud-sql-proxy."""
+    return _fetch("auth-proxy", "auth-proxy")
+
+
+def postgres_bin(major):
+    """The bin folder of PostgreSQL `major`: Debian's 15, others from npm."""
+    debian = f"/usr/lib/postgresql/{major}/bin"
+    if os.path.exists(os.path.join(debian, "postgres")):
+        return debian
+    return _fetch(f"postgres-{major}", "postgres", str(major))
+
+
+def module(name, package):
+    """An imported Python driver, or the test ends; `package` is what Debian calls it."""
+    import importlib
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return unavailable(name, f"Debian's {package} is not installed")
