@@ -117,6 +117,10 @@ void bind_complete(Buffer& out) { Message(out, '2'); }
 void close_complete(Buffer& out) { Message(out, '3'); }
 void command_complete(Buffer& out, std::string_view tag) { Message(out, 'C').cstr(tag); }
 void empty_query_response(Buffer& out) { Message(out, 'I'); }
+void no_data(Buffer& out, bool of_statement) {
+  if (of_statement) Message(out, 't').u16(0);
+  Message(out, 'n');
+}
 
 void startup_message(Buffer& out, std::uint32_t version, std::span<const Parameter> parameters) {
   Message m(out);

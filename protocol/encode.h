@@ -32,13 +32,16 @@ void authentication_sasl_final(Buffer& out, Bytes data);
 void parameter_status(Buffer& out, std::string_view name, std::string_view value);
 // `key` has 4 bytes (3.0) or up to kMaxCancelKey (3.2).
 void backend_key_data(Buffer& out, std::uint32_t pid, Bytes key);
-void negotiate_protocol_version(Buffer& out, std::uint32_t newest_minor, std::span<const std::string_view> unknown);
+void negotiate_protocol_version(Buffer& out, std::uint32_t newest_minor,
+                                std::span<const std::string_view> unknown);
 void ready_for_query(Buffer& out, TxStatus status);
 void parse_complete(Buffer& out);
 void bind_complete(Buffer& out);
 void close_complete(Buffer& out);
 void command_complete(Buffer& out, std::string_view tag);
 void empty_query_response(Buffer& out);
+// The answer to Describe of something without rows: for a statement ParameterDescription (no parameters) first.
+void no_data(Buffer& out, bool of_statement);
 
 // to a server
 using Parameter = std::pair<std::string_view, std::string_view>;

@@ -1,0 +1,93 @@
+// pool/ledger.h -- the replies that a server owes, in order, and what becomes of each.
+//
+// The ledger follows PostgreSQL, not a count (product.md §5): an error in the extended protocol makes the
+// server skip everything up to the next Sync; in COPY-in it reads Sync and Flush without answering; a simple
+// Query or a FunctionCall always earns its ReadyForQuery. (PostgreSQL manual, "Message Flow"; postgres.c,
+// PostgresMain.)
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pool/statements.h"
+#include "protocol/bytes.h"
+
+namespace sidepool::pool {
+
+enum class Request : std::uint8_t {
+  Query,
+  FunctionCall,
+  Parse,
+  Bind,
+  DescribeStatement,
+  DescribePortal,
+  Close,
+  Execute,
+  Sync,
+  CopyEnd,  // CopyDone or CopyFail: earns nothing, marks where a COPY ends
+};
+
+enum class Reply : std::uint8_t {
+  Forward,  // the client's own request
+  Swallow,  // ours; an error to it is the client's error unless it is `setup`
+  Invent,   // the server was not asked; `made` is sent when its turn comes
+  Replace,  // ours, meant to fail: `made` is sent in place of the error that the server gives
+};
+
+struct Expected {
+  Request request;
+  Reply reply = Reply::Forward;
+  bool setup = false;                                  // clean-up or replay, before the client's own bytes
+  StatementId statement = StatementId::None;           // a Parse or Close of one of ours on this server
+  std::unique_ptr<ClientStatements::Change> change{};  // of the client's names
+  std::unique_ptr<protocol::Buffer> made{};
+};
+
+// A queue in one vector: entries before head_ are done.
+class Ledger {
+ public:
+  // Beyond this many the session takes no more from its client. PostgreSQL sends its output when 8 KiB are
+  // full and no reply is shorter than 5 bytes, so with more than 1,639 outstanding some replies are always on
+  // their way and waiting for them cannot block for ever.
+  static constexpr std::size_t kFull = 8192;
+
+  bool empty() const noexcept { return head_ == queue_.size(); }
+  std::size_t size() const noexcept { return queue_.size() - head_; }
+  bool full() const noexcept { return size() >= kFull; }
+  Expected& front() noexcept { return queue_[head_]; }
+  Expected& at(std::size_t i) noexcept { return queue_[head_ + i]; }
+
+  void push(Expected e) { queue_.push_back(std::move(e)); }
+  void pop() {
+    ++head_;
+    if (empty()) {
+      head_ = 0;
+      queue_.clear();
+      if (queue_.capacity() > kKeep) std::vector<Expected>{}.swap(queue_);
+    } else if (head_ > kKeep && head_ > queue_.size() / 2) {
+      queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(head_));
+      head_ = 0;
+    }
+  }
+  void erase(std::size_t i) { queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(head_ + i)); }
+  void clear() noexcept {
+    head_ = 0;
+    std::vector<Expected>{}.swap(queue_);
+  }
+
+  // The index of the first entry from `from` on with this request; size() if there is none.
+  std::size_t find(Request r, std::size_t from = 0) const noexcept {
+    std::size_t i = from;
+    while (i < size() && queue_[head_ + i].request != r) ++i;
+    return i;
+  }
+
+ private:
+  static constexpr std::size_t kKeep = 64;
+  std::vector<Expected> queue_;
+  std::size_t head_ = 0;
+};
+
+}  // namespace sidepool::pool

@@ -1,0 +1,46 @@
+// pool/server_state.h -- what is known of one server's session: the state that decides who may use it next.
+// Owned by whoever owns the server at the moment; moves between workers with it.
+#pragma once
+#include <cstdint>
+
+#include "pool/ids.h"
+#include "pool/settings.h"
+#include "pool/statements.h"
+
+namespace sidepool::pool {
+
+// What must run before another client may use a server (product.md §5, Cleaning). Ordered: the larger
+// includes the smaller.
+enum class CleanUp : std::uint8_t {
+  None,        // nobody has used it since it was opened or cleaned
+  Parameters,  // RESET SESSION AUTHORIZATION; RESET ALL
+  Everything,  // DISCARD ALL: a pinned client may have left locks, temporary objects, cursors …
+  Impossible,  // no command cleans it: it has to be closed
+};
+
+struct ServerState {
+  Settings base;     // what it reported after login, kept up to date when the server's own defaults change
+  Settings applied;  // what clients have changed since: the reported values and the replayed ones
+  CleanUp clean_up = CleanUp::None;
+  std::uint32_t backend_pid = 0;
+
+  // Whose state `applied` is: the same client finds its own again without a replay.
+  SessionId last_session{};
+  std::uint32_t last_version = 0;
+
+  // Whose text the unnamed statement is; a zero sequence: nobody's.
+  SessionId unnamed_session{};
+  std::uint32_t unnamed_sequence = 0;
+
+  ServerStatements statements;
+  bool replay_prepared = false;  // our replay statement exists on it
+
+  bool used_by(SessionId s, std::uint32_t version) const noexcept {
+    return last_session == s && last_version == version;
+  }
+  void require(CleanUp c) noexcept {
+    if (clean_up < c) clean_up = c;
+  }
+};
+
+}  // namespace sidepool::pool

@@ -1,0 +1,266 @@
+// pool/session.cpp -- the states of a session and the events that change them.
+#include "pool/session.h"
+
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+using protocol::ErrorFields;
+using protocol::TxStatus;
+
+namespace {
+constexpr ErrorFields kServerLost{
+    "FATAL", "08006", "server closed the connection unexpectedly",
+    "The connection from sidepool to the database was lost while this session used it."};
+}
+
+Session::Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported)
+    : id_(id),
+      options_(&options),
+      store_(&store),
+      client_(options.max_message),
+      from_server_(options.max_message),
+      told_(std::move(reported)) {
+  note_encoding();
+}
+
+Session::~Session() { forget_unnamed(); }
+
+void Session::begin(Settings startup, std::optional<Settings> known, Actions& out) {
+  startup_ = std::move(startup);
+  if (!startup_ || startup_->empty()) known = nullptr;
+  if (known) {
+    change_overrides(std::move(*known));
+    state_ = State::Idle;
+    out.add(Do::LoginDone);
+    return;
+  }
+  overrides_ = startup_;
+  login_ = true;
+  acquire(out);
+}
+
+SettingSet Session::welcome_values() const {
+  SettingSet values = told_ ? *told_ : SettingSet{};
+  if (!overrides_) return values;
+  for (const auto& [name, value] : *overrides_) {
+    if (values.find(name)) values.set(name, value);
+  }
+  return values;
+}
+
+std::uint64_t Session::state_key() const noexcept {
+  const std::uint64_t who = std::uint64_t{id_.slot} << 32 | id_.generation;
+  const std::uint64_t key =
+      (who ^ std::uint64_t{static_cast<std::uint16_t>(id_.worker)} << 56) * 0x9E3779B97F4A7C15ULL;
+  return (key ^ version_) | 1;
+}
+
+bool Session::takes_client_input() const noexcept {
+  switch (state_) {
+    case State::Idle:
+    case State::Refusing:
+    case State::RefusedTransaction:
+      return true;
+    case State::Active:
+      return !stalled_ && !sync_held_ && !hold_for_ready_ && !ledger_.full();
+    case State::Login:
+    case State::Waiting:
+    case State::Preparing:
+    case State::Draining:
+    case State::Closed:
+      return false;
+  }
+  return false;
+}
+
+Phase Session::phase() const noexcept {
+  switch (state_) {
+    case State::Idle:
+    case State::RefusedTransaction:
+      return Phase::Idle;
+    case State::Login:
+    case State::Waiting:
+    case State::Refusing:
+      return Phase::Waiting;
+    case State::Preparing:
+      return Phase::Running;
+    case State::Active:
+      if (!ledger_.empty()) return Phase::Running;
+      return tx_ != TxStatus::Idle || cycle_open_ ? Phase::IdleInTransaction : Phase::Holding;
+    case State::Draining:
+      return Phase::Draining;
+    case State::Closed:
+      return Phase::Closed;
+  }
+  return Phase::Closed;
+}
+
+void Session::acquire(Actions& out) {
+  state_ = State::Waiting;
+  out.add(Do::Acquire);
+}
+
+void Session::on_granted(ServerState& server, Actions& out) {
+  server_ = &server;
+  from_server_ = protocol::Framer(options_->max_message);
+  tx_ = TxStatus::Idle;
+  wrote_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
+  prepare(out);
+}
+
+void Session::on_refused(const ErrorFields& why, Actions& out) {
+  if (login_) {
+    ErrorFields f = why;
+    f.severity = "FATAL";
+    return fatal(f, out);
+  }
+  refusal_ = std::make_unique<Refusal>();
+  protocol::error_response(refusal_->error, why);
+  state_ = State::Refusing;
+}
+
+void Session::on_server_lost(Actions& out) {
+  server_ = nullptr;
+  const bool harmless =
+      !wrote_ && (state_ == State::Preparing || (state_ == State::Active && ledger_.empty()));
+  const bool nothing_at_stake = state_ == State::Active && ledger_.empty() && tx_ == TxStatus::Idle &&
+                                !cycle_open_ && pins_ == 0 && options_->mode != Mode::Session &&
+                                client_.at_boundary() && !got_fatal_;
+  ledger_.clear();
+  server_part_.clear();
+  cancels_ = 0;
+  copying_ = skipping_ = sync_held_ = hold_for_ready_ = false;
+  if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
+  if (harmless && client_.at_boundary()) return acquire(out);
+  if (nothing_at_stake) {
+    state_ = State::Idle;
+    return;
+  }
+  if (got_fatal_) return close(out);  // the client has read the server's own words
+  fatal(kServerLost, out);
+}
+
+void Session::on_client_gone(Actions& out) {
+  if (client_gone_ || state_ == State::Closed) return;
+  client_gone_ = true;
+  if (!server_) return close(out);
+  drain(out);
+}
+
+void Session::end(const ErrorFields& why, Actions& out) {
+  if (state_ == State::Closed || client_gone_) return;
+  if (!server_ || from_server_.at_boundary()) {  // never inside a message that is passing
+    out.compose(Do::ToClient, [&why](Buffer& own) { protocol::error_response(own, why); });
+  }
+  ++events_.errors;
+  on_client_gone(out);
+}
+
+void Session::on_cancel_done(bool server_unfit, Actions& out) {
+  if (cancels_ > 0) --cancels_;
+  server_unfit_ |= server_unfit;
+  if (!server_) return;
+  if (state_ == State::Draining) return drain(out);
+  settle(out);
+}
+
+// Nothing of this client lies on the server or on the way to or from it (product.md §5, Changing hands).
+bool Session::at_rest() const noexcept {
+  return ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && !skipping_ && !stalled_ && !sync_held_ &&
+         cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() && from_server_.at_boundary();
+}
+
+// Gives the server back as soon as the rules allow it.
+void Session::settle(Actions& out) {
+  if (state_ != State::Active || !at_rest()) return;
+  if (server_unfit_) return close_server(out);
+  if (pins_ != 0 || options_->mode == Mode::Session || unnamed_kind_ == Unnamed::OnServerOnly) {
+    if (resets_ == 0) return;
+    const auto values = startup_subset(std::exchange(resets_, 0));
+    if (values.empty()) return;
+    state_ = State::Preparing;
+    return send_replay(values, out);
+  }
+  release(out);
+}
+
+void Session::release(Actions& out) {
+  if (wrote_) server_->require(CleanUp::Parameters);
+  if (resets_ != 0) {
+    const auto values = startup_subset(std::exchange(resets_, 0));
+    Settings wanted = overrides_;
+    for (const auto& [name, value] : values) wanted = with(wanted, name, value);
+    if (!values.empty()) server_->last_session = {};  // its state is not what this client wants any more
+    change_overrides(std::move(wanted));
+    if (!values.empty()) server_->require(CleanUp::Parameters);
+  } else {
+    server_->last_session = id_;
+    server_->last_version = version_;
+    server_->applied = overrides_;
+  }
+  if (server_->clean_up == CleanUp::Impossible || server_unfit_ || got_fatal_) return close_server(out);
+  state_ = State::Idle;
+  server_ = nullptr;
+  hold_for_ready_ = false;
+  out.add(Do::Release);
+}
+
+void Session::close_server(Actions& out) {
+  server_ = nullptr;
+  ledger_.clear();
+  server_part_.clear();
+  out.add(Do::CloseServer);
+  if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
+}
+
+void Session::fatal(const ErrorFields& why, Actions& out) {
+  if (!client_gone_ && state_ != State::Closed && (!server_ || from_server_.at_boundary())) {
+    out.compose(Do::ToClient, [&why](Buffer& own) { protocol::error_response(own, why); });
+    ++events_.errors;
+  }
+  close(out);
+}
+
+void Session::close(Actions& out) {
+  if (state_ == State::Closed) return;
+  if (server_) close_server(out);
+  state_ = State::Closed;
+  client_gone_ = true;
+  out.add(Do::CloseClient);
+}
+
+void Session::request_cancel(Actions& out) {
+  if (std::exchange(cancel_sent_, true)) return;
+  out.add(Do::CancelServer);
+}
+
+// The client has left while it holds a server: brings the server to rest, step by step, at each event.
+void Session::drain(Actions& out) {
+  state_ = State::Draining;
+  if (cancels_ > 0 && ledger_.empty()) return;  // on_cancel_done() comes back here
+  const bool half_message =
+      !client_.at_boundary() && passing_ != Passing::Collect && passing_ != Passing::Drop;
+  const bool unfinished_cycle = cycle_open_ && ledger_.find(Request::Sync) == ledger_.size();
+  if (half_message || server_unfit_ || got_fatal_ || unfinished_cycle || stalled_ || sync_held_)
+    return close(out);
+  client_part_.clear();
+  if (copying_ && ledger_.find(Request::CopyEnd) == ledger_.size()) {
+    if (ledger_.front().request != Request::Query) return close(out);
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::copy_fail(own, "the client has left"); });
+    expect(Request::CopyEnd);
+  }
+  if (!ledger_.empty()) {
+    if (tx_ != TxStatus::Idle && !committing_) request_cancel(out);
+    return;
+  }
+  if (tx_ != TxStatus::Idle) {
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::query(own, "ROLLBACK"); });
+    return expect(Request::Query, Reply::Swallow);
+  }
+  if (options_->mode == Mode::Session) server_->require(CleanUp::Everything);
+  release(out);
+  close(out);
+}
+
+}  // namespace sidepool::pool

@@ -1,0 +1,315 @@
+// pool/session.h -- one client's life between login and goodbye, as a machine: bytes and events in, actions
+// out.
+//
+// Thread: one (its worker's). Owner: the worker's client object. It owns no server: on_granted() lends it one
+// until it says Release or CloseServer.
+//
+//   Idle ─Acquire─► Waiting ─granted─► Preparing ─► Active ─last reply─► Idle (Release)
+//                      └─refused─► Refusing ─► Idle or RefusedTransaction
+//
+// In Preparing the pool talks to the server: the clean-up after another client and the replay of this
+// client's settings, through ledger entries that are swallowed. In Active everything is relayed and counted.
+// When the client leaves while a server is held, Draining brings the server to rest. (product.md §5 and §6.)
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "pool/actions.h"
+#include "pool/ids.h"
+#include "pool/ledger.h"
+#include "pool/server_state.h"
+#include "pool/statements.h"
+#include "pool/traits.h"
+#include "protocol/encode.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+
+namespace sidepool::pool {
+
+enum class Mode : std::uint8_t { Session, Transaction, Statement };
+enum class Isolation : std::uint8_t { Reset, Tracked };
+
+// Of a pool; shared by its sessions and must outlive them.
+struct SessionOptions {
+  Mode mode = Mode::Transaction;
+  Isolation isolation = Isolation::Reset;
+  std::uint32_t max_message = (1U << 30) - 1;
+  std::size_t max_client_statements = 1000;
+  std::size_t max_server_statements = 200;  // 0: names of statements pass untouched
+};
+
+// What a client is doing, for time-outs and metrics.
+enum class Phase : std::uint8_t {
+  Idle,               // no server, nothing asked
+  Waiting,            // for a server
+  Running,            // a request is outstanding
+  IdleInTransaction,  // holds a server, nothing outstanding, a transaction block or an unfinished cycle is
+                      // open
+  Holding,            // holds a server outside a transaction: pinned, session mode, half a message, a cancel
+  Draining,           // the client has left, its server is brought to rest
+  Closed,
+};
+
+// What happened in the calls since the last take_events(), for counters.
+struct SessionEvents {
+  std::uint32_t queries = 0;       // Query, FunctionCall and Execute requests
+  std::uint32_t transactions = 0;  // ReadyForQuery with status idle
+  std::uint32_t errors = 0;        // ErrorResponses given to the client
+  std::uint32_t resets = 0;        // clean-ups of a server
+  std::uint32_t replays = 0;       // of settings
+  std::uint32_t parses = 0;        // Parse requests of the client
+  std::uint32_t reparses = 0;      // Parse requests of ours, of a statement that a server did not have
+  std::uint32_t pins = 0;          // new ones: bits of Pin
+};
+
+class Session {
+ public:
+  // `reported`: what the pool's servers report after login; the client has been or will be told these.
+  Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // The startup parameters of the client. Before any other call. With `known` (the outcome of an earlier
+  // validation of the same set; may be null when `startup` is) LoginDone follows at once; otherwise a server
+  // is acquired and they are tried there. A value that PostgreSQL refuses ends in its error as FATAL.
+  void begin(Settings startup, std::optional<Settings> known, Actions& out);
+
+  // Bytes from the client, or none when the session could go on with what the driver has kept. Consumes from
+  // the front; what is left must be offered again after the next event.
+  void on_client(Bytes& in, Actions& out);
+  // Bytes from the server, consumed to the end unless `out` is full or the server was released (what is left
+  // then came unasked and makes the server unfit) or closed.
+  void on_server(Bytes& in, Actions& out);
+
+  // REQUIRES: Acquire was given and not answered. `server` is lent until Release or CloseServer.
+  void on_granted(ServerState& server, Actions& out);
+  // No server can be had. The error answers exactly one cycle; the connection stays (product.md §6, pool
+  // full).
+  void on_refused(const protocol::ErrorFields& why, Actions& out);
+  // The server has closed its end or the connection broke. The driver forgets the server.
+  // A client that had nothing at stake waits for another one; Acquire is given again.
+  void on_server_lost(Actions& out);
+  // The client said Terminate or is gone. CloseClient follows when nothing is left to do.
+  void on_client_gone(Actions& out);
+  // The client may not go on (a time-out, an administrator, shutdown): FATAL with `why`, then as if it had
+  // left.
+  void end(const protocol::ErrorFields& why, Actions& out);
+
+  // A CancelRequest for this session is on its way to its server: the server stays until it has arrived.
+  void on_cancel_begun() noexcept { ++cancels_; }
+  void on_cancel_done(bool server_unfit, Actions& out);
+
+  // The driver reads from the client only while this is true.
+  bool takes_client_input() const noexcept;
+  Phase phase() const noexcept;
+  bool holds_server() const noexcept { return server_ != nullptr; }
+  bool pinned() const noexcept { return pins_ != 0; }
+  std::uint32_t pins() const noexcept { return pins_; }
+  protocol::TxStatus tx_status() const noexcept { return tx_; }
+  // For the broker: equal keys, equal state. 0 for a client without state of its own.
+  std::uint64_t state_key() const noexcept;
+  const Settings& overrides() const noexcept { return overrides_; }
+  // The reported values the client is to be told in its welcome, after LoginDone.
+  SettingSet welcome_values() const;
+  SessionEvents take_events() noexcept { return std::exchange(events_, {}); }
+  SessionId id() const noexcept { return id_; }
+  // The pid the client was given in BackendKeyData; NotificationResponse shows it in place of the server's
+  // own.
+  void set_client_pid(std::uint32_t pid) noexcept { client_pid_ = pid; }
+
+ private:
+  enum class State : std::uint8_t {
+    Login,  // before begin(), and while startup parameters are tried
+    Idle,
+    Waiting,
+    Preparing,           // clean-up and replay are under way; the client's bytes wait
+    Active,              // relays
+    Refusing,            // answers one cycle with an error
+    RefusedTransaction,  // the refused cycle would have opened a block: failed until COMMIT or ROLLBACK
+    Draining,
+    Closed,
+  };
+  // What becomes of the message of the client whose bytes are passing.
+  enum class Passing : std::uint8_t { None, Forward, Drop, Collect, CollectHead, Scan };
+
+  struct TextScan;  // the text of a Query or Parse that comes in pieces
+  struct Refusal;   // the answers without a server
+
+  // session.cpp: states
+  void acquire(Actions& out);
+  void settle(Actions& out);
+  bool at_rest() const noexcept;
+  void release(Actions& out);
+  void close_server(Actions& out);
+  void fatal(const protocol::ErrorFields& why, Actions& out);
+  void close(Actions& out);
+  void drain(Actions& out);
+  void request_cancel(Actions& out);
+
+  // session_prepare.cpp: clean-up and replay
+  void prepare(Actions& out);
+  void send_clean_up(Actions& out);
+  void send_replay(const SettingSet& values, Actions& out);
+  void send_set_config(const SettingSet& values, bool encoding, Actions& out);
+  void set_within_cycle(const SettingSet& values, Actions& out);
+  void setup_ready(Actions& out);
+  void prepared(Actions& out);
+  void replay_failed(Actions& out);
+  void tell_differences(Actions& out);
+  void note_encoding() noexcept;
+  void change_overrides(Settings changed) noexcept;
+  SettingSet startup_subset(std::uint32_t bits) const;
+
+  // session_client.cpp: messages of the client
+  bool start_cycle(Bytes& in, Actions& out);
+  bool relay_client(Bytes& in, Actions& out);
+  void begin_message(const protocol::Slice& s, Actions& out);
+  void continue_message(const protocol::Slice& s, Actions& out);
+  void begin_long_message(const protocol::Slice& s, Actions& out);
+  void on_message(char type, Bytes whole, Actions& out);
+  void pass(Bytes bytes, Actions& out);
+  void retry_stalled(Actions& out);
+  bool on_query(Bytes whole, Actions& out);
+  void on_sync(Bytes whole, Actions& out);
+  void send_sync(Bytes whole, Actions& out);
+  bool eaten_by_copy(char type) noexcept;
+  void on_copy_end(Bytes whole, Actions& out);
+  void expect(Request request, Reply reply = Reply::Forward);
+  void open_cycle() noexcept { cycle_open_ = true; }
+  void malformed(std::string_view what, Actions& out);
+  void use(const Traits& t) noexcept;
+  Traits judge_text(const protocol::ScanResult& scan) const;
+  protocol::ScanResult scan(std::string_view text) const noexcept;
+
+  // session_statements.cpp: prepared statements
+  bool on_parse(Bytes whole, Actions& out);
+  bool parse_named(std::string_view name, Bytes tail, Actions& out);
+  void parse_unnamed(Bytes whole, Bytes tail, Actions& out);
+  bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
+  bool on_describe(Bytes whole, Actions& out);
+  bool on_close(Bytes whole, Actions& out);
+  bool on_lone_deallocate(std::string_view name, Actions& out);
+  void ensure_on_server(const StatementRef& statement, Actions& out);
+  void ensure_unnamed(Actions& out);
+  void send_parse(const Statement& statement, Reply reply, std::unique_ptr<ClientStatements::Change> change,
+                  Actions& out);
+  void fail_instead(std::string_view code, std::string_view message, Actions& out);
+  void evict_statements(Actions& out);
+  void forget_unnamed() noexcept;
+  void parse_under(const Settings& fingerprint, Actions& out, bool begin);
+  bool may_invent() const noexcept;
+  bool rewrites() const noexcept {
+    return options_->mode != Mode::Session && options_->max_server_statements != 0;
+  }
+  ClientStatements& statements();
+  const Settings& fingerprint();
+
+  // session_server.cpp: messages of the server
+  void server_message(const protocol::Slice& s, Actions& out);
+  void begin_reply(const protocol::Slice& s, Actions& out);
+  void whole_reply(char type, Bytes whole, Actions& out);
+  void complete(char type, Bytes whole, Actions& out);
+  void after_reply(Actions& out);
+  void pass_back(Bytes bytes, Actions& out);
+  void on_ready(Bytes whole, Actions& out);
+  void end_of_transaction();
+  void on_parameter(Bytes whole, Actions& out);
+  void on_tag(std::string_view tag);
+  void forget_statements() noexcept;
+  void on_notification(Bytes whole, Actions& out);
+  void on_copy_in();
+  void end_copy();
+  void answer_invented(Actions& out);
+  void drop_stray_copy_ends();
+
+  // session_error.cpp: ErrorResponse, and what it makes the server skip
+  void on_error(Bytes whole, Actions& out);
+  void error_of_extended(const protocol::ErrorView& e, Bytes whole, Actions& out);
+  void setup_error(Bytes whole);
+  void note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
+  void skip_to_sync();
+  void undo(Expected& e);
+  void lose_order(Actions& out);
+
+  // session_refusal.cpp: answers without a server
+  void refuse_input(Bytes& in, Actions& out);
+  void refused_message(const protocol::Slice& s, Actions& out);
+  void refused_cycle(char type, Bytes body, Actions& out);
+  void failed_transaction(char type, Bytes body, Actions& out);
+  void end_refused_cycle(Actions& out);
+  void refuse_once(Actions& out);
+  protocol::TxVerb verb_of(std::string_view statement);
+
+  SessionId id_;
+  const SessionOptions* options_;
+  StatementStore* store_;
+  ServerState* server_ = nullptr;  // lent
+
+  protocol::Framer client_, from_server_;
+  Ledger ledger_;
+  State state_ = State::Login;
+  Passing passing_ = Passing::None;
+  protocol::TxStatus tx_ = protocol::TxStatus::Idle;
+  protocol::EncodingClass encoding_ = protocol::EncodingClass::AsciiSafe;
+
+  bool standard_strings_ = true;  // standard_conforming_strings
+  bool login_ = false;            // startup parameters are being tried
+  bool wrote_ = false;            // bytes of the client have gone to this server
+  bool cycle_open_ = false;       // an extended message has passed since the last Sync
+  bool skipping_ = false;         // the server skips to the next Sync
+  bool copying_ = false;          // the server is in COPY-in for the entry at the head
+  bool copy_unclear_ = false;     // messages that COPY-in may or may not have eaten
+  bool copy_bound_ = false;       // a COPY statement was bound in this cycle
+  bool sync_held_ = false;        // a Sync waits for the first reply of an Execute that may be a COPY
+  bool stalled_ = false;          // client_part_ holds a message that needs a reply first
+  bool hold_for_ready_ = false;   // nothing more of the client may pass before this cycle is answered
+  bool swallow_ = false;          // the server's message that is passing is not for the client
+  bool setup_failed_ = false;     // a clean-up or a replay answered an error
+  bool got_fatal_ = false;        // the server has said why it will close
+  bool local_settings_ = false;   // this transaction may run under settings that nothing reports
+  bool error_seen_ = false;       // in this transaction
+  bool commit_seen_ = false;
+  bool committing_ = false;  // a text that ends the transaction has been sent
+  bool cancel_sent_ = false;
+  bool client_gone_ = false;
+  bool server_unfit_ = false;
+  std::uint16_t cancels_ = 0;
+
+  std::uint32_t pins_ = 0;     // bits of Pin that hold now
+  std::uint32_t suspect_ = 0;  // bits of Pin that this transaction may leave behind
+  std::uint32_t resets_ = 0;   // startup settings that this cycle puts back
+  std::uint32_t cycle_ = 1;
+
+  Settings startup_;    // the client's base: what its RESET returns to
+  Settings overrides_;  // what differs for this client from the servers' own values
+  Settings told_;       // the servers' own values as the client was last told
+  Settings fingerprint_;
+  bool fingerprint_known_ = false;
+  std::uint32_t version_ = 1;  // grows when overrides_ changes
+  std::uint32_t client_pid_ = 0;
+
+  std::unique_ptr<ClientStatements> statements_;
+  enum class Unnamed : std::uint8_t { None, Kept, OnServerOnly };
+  Unnamed unnamed_kind_ = Unnamed::None;
+  Traits unnamed_traits_;
+  std::uint32_t unnamed_sequence_ = 0;
+  Buffer unnamed_;  // the body of its Parse behind the (empty) name
+  Settings unnamed_fingerprint_;
+  std::string
+      unnamed_deallocates_;  // the client's name that the unnamed statement, a lone DEALLOCATE, is about
+  std::string last_bound_;   // the client's name of the statement bound last, for Describe of a portal
+
+  Bytes input_;                       // of the call under way
+  Buffer client_part_, server_part_;  // of a message that has to be whole and came in pieces
+  std::uint32_t part_body_ = 0;       // the announced size of the body of client_part_
+  std::unique_ptr<TextScan> text_;
+  std::unique_ptr<Refusal> refusal_;
+  Buffer replay_error_;  // the ErrorResponse body of a failed replay
+  SessionEvents events_;
+};
+
+}  // namespace sidepool::pool

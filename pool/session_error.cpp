@@ -1,0 +1,115 @@
+// pool/session_error.cpp -- ErrorResponse, and what it makes the server skip.
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+using protocol::ErrorView;
+
+namespace {
+constexpr std::string_view kStalePlan = "cached plan must not change result type";
+}
+
+void Session::on_error(Bytes whole, Actions& out) {
+  const auto e = ErrorView::decode(whole.subspan(5));
+  if (!e) return lose_order(out);
+  drop_stray_copy_ends();
+  answer_invented(out);
+  const bool setup = !ledger_.empty() && ledger_.front().setup;
+  if (e->fatal() || ledger_.empty()) {  // the server closes; on_server_lost() follows
+    server_unfit_ = true;
+    if (client_gone_ || setup || state_ == State::Preparing) return;
+    got_fatal_ = true;
+    ++events_.errors;
+    return pass_back(whole, out);
+  }
+  error_seen_ = true;
+  if (setup) return setup_error(whole);
+  Expected& front = ledger_.front();
+  if (copy_unclear_ && copying_) {
+    if (!client_gone_) pass_back(whole, out);
+    return lose_order(out);
+  }
+  const bool simple = front.request == Request::Query || front.request == Request::FunctionCall ||
+                      front.request == Request::Sync;
+  if (!simple) return error_of_extended(*e, whole, out);
+  // After a failed COPY the server ignores what is left of it; a CopyEnd that was sent lies behind the Query.
+  copying_ = false;
+  if (front.reply == Reply::Swallow) {  // our ROLLBACK
+    server_unfit_ = true;
+    return;
+  }
+  ++events_.errors;
+  if (!client_gone_) pass_back(whole, out);
+}
+
+void Session::setup_error(Bytes whole) {
+  setup_failed_ = true;
+  replay_error_.assign(whole.begin() + 5, whole.end());
+  const auto r = ledger_.front().request;
+  if (r != Request::Query && r != Request::Sync) skip_to_sync();
+}
+
+void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
+  Expected& front = ledger_.front();
+  copying_ = false;
+  note_stale_plan(e, front);
+  if (!client_gone_) {
+    ++events_.errors;
+    if (front.reply == Reply::Replace && e.code == "26000") {
+      out.copy(Do::ToClient, *front.made);
+    } else {
+      pass_back(whole, out);
+    }
+  }
+  skip_to_sync();
+  after_reply(out);
+}
+
+// The plan of a statement returns other columns than before: every server's copy is outdated, and so is the
+// description that clients have (product.md §5).
+void Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
+  if (failed.statement == StatementId::None || failed.request != Request::Bind) return;
+  if (e.code == "26000") return server_->statements.remove(failed.statement);
+  if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return;
+  if (auto* s = store_->find(failed.statement)) ++s->epoch;
+}
+
+// The server skips everything up to the next Sync, which may not have been sent yet.
+void Session::skip_to_sync() {
+  const auto sync = ledger_.find(Request::Sync);
+  for (std::size_t i = sync; i-- > 0;) undo(ledger_.at(i));
+  for (std::size_t i = 0; i < sync; ++i) ledger_.pop();
+  skipping_ = ledger_.empty() && !sync_held_;
+}
+
+// A request that failed or is skipped: what was noted when it passed is taken back.
+void Session::undo(Expected& e) {
+  if (e.change && statements_) statements_->take_back(*e.change);
+  if (e.request == Request::Parse && e.reply != Reply::Invent) {
+    if (e.statement == StatementId::Replay) {
+      server_->replay_prepared = false;
+    } else if (e.statement != StatementId::None) {
+      server_->statements.remove(e.statement);
+    } else if (!e.change) {  // the unnamed one
+      forget_unnamed();
+      server_->unnamed_sequence = 0;
+    }
+  }
+  if (e.request == Request::Close && e.reply == Reply::Swallow && e.statement != StatementId::None) {
+    server_->statements.add(e.statement,
+                            0);  // still there, but as good as outdated: closed before its next use
+  }
+}
+
+// The order of replies cannot be known any more: the server is closed, never released.
+void Session::lose_order(Actions& out) {
+  server_unfit_ = true;
+  fatal({"FATAL",
+         "08006",
+         "the connection to the database was closed because its replies could not be followed",
+         "A message was sent that the server may or may not have read.",
+         {}},
+        out);
+}
+
+}  // namespace sidepool::pool

@@ -1,0 +1,263 @@
+// pool/session_prepare.cpp -- between grant and the client's first byte: clean-up and replay (product.md §5).
+#include <algorithm>
+#include <array>
+
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+using protocol::ErrorFields;
+
+namespace {
+
+constexpr std::string_view kResetSettings = "RESET SESSION AUTHORIZATION; RESET ALL";
+constexpr std::string_view kResetEverything = "DISCARD ALL";
+constexpr std::string_view kReplay =
+    "SELECT pg_catalog.set_config(n, v, false) FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), "
+    "pg_catalog.unnest($2::pg_catalog.text[])) AS t(n, v)";
+constexpr std::uint32_t kTextOid = 25, kTextArrayOid = 1009;
+constexpr ErrorFields kCleanUpFailed{
+    "FATAL", "08006", "the database connection could not be prepared for this session",
+    "Cleaning the connection up after another client failed; it has been closed.", "Connect again."};
+
+void put_be16(Buffer& out, std::uint16_t v) {
+  out.push_back(static_cast<std::uint8_t>(v >> 8));
+  out.push_back(static_cast<std::uint8_t>(v));
+}
+void put_be32(Buffer& out, std::uint32_t v) {
+  out.resize(out.size() + 4);
+  protocol::store_be32(out.data() + out.size() - 4, v);
+}
+
+// Which values of a set one Bind carries: client_encoding goes alone and first, since it decides how the
+// server reads the others.
+bool in_this_bind(const SettingSet::Entry& e, bool encoding) noexcept {
+  return same_name(e.first, "client_encoding") == encoding && !read_only(e.first);
+}
+
+// A text[] in binary format (array_recv): values need no quoting in any encoding. `which`: 0 names, 1 values.
+// `role` comes last, because it decides what may be set after it.
+void put_array(Buffer& out, const SettingSet& values, bool encoding, int which) {
+  const auto at = out.size();
+  put_be32(out, 0);  // the length, known at the end
+  put_be32(out, 1);  // dimensions
+  put_be32(out, 0);  // no nulls
+  put_be32(out, kTextOid);
+  const auto count_at = out.size();
+  put_be32(out, 0);
+  put_be32(out, 1);  // lower bound
+  std::uint32_t count = 0;
+  for (const bool role : {false, true}) {
+    for (const auto& e : values) {
+      if (!in_this_bind(e, encoding) || same_name(e.first, "role") != role) continue;
+      const std::string& text = which == 0 ? e.first : e.second;
+      put_be32(out, static_cast<std::uint32_t>(text.size()));
+      out.insert(out.end(), text.begin(), text.end());
+      ++count;
+    }
+  }
+  protocol::store_be32(out.data() + count_at, count);
+  protocol::store_be32(out.data() + at, static_cast<std::uint32_t>(out.size() - at - 4));
+}
+
+void put_bind(Buffer& out, std::string_view portal, std::string_view statement, const SettingSet& values,
+              bool encoding) {
+  out.push_back('B');
+  const auto at = out.size();
+  put_be32(out, 0);
+  out.insert(out.end(), portal.begin(), portal.end());
+  out.push_back(0);
+  out.insert(out.end(), statement.begin(), statement.end());
+  out.push_back(0);
+  put_be16(out, 1), put_be16(out, 1);  // all parameters binary
+  put_be16(out, 2);
+  put_array(out, values, encoding, 0);
+  put_array(out, values, encoding, 1);
+  put_be16(out, 0);  // results as text
+  protocol::store_be32(out.data() + at, static_cast<std::uint32_t>(out.size() - at));
+}
+
+}  // namespace
+
+void Session::prepare(Actions& out) {
+  state_ = State::Preparing;
+  const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
+                                                             : server_->used_by(id_, version_);
+  if (server_->clean_up == CleanUp::Everything || (server_->clean_up == CleanUp::Parameters && !own)) {
+    send_clean_up(out);
+  }
+  if (!equal(server_->applied, overrides_)) return send_replay(*overrides_, out);
+  prepared(out);  // a clean-up is not waited for
+}
+
+void Session::send_clean_up(Actions& out) {
+  const bool everything = server_->clean_up == CleanUp::Everything;
+  if (everything) {  // DISCARD ALL deallocates our statements too
+    server_->statements.clear();
+    server_->replay_prepared = false;
+  }
+  out.compose(Do::ToServer, [everything](Buffer& own) {
+    protocol::query(own, everything ? kResetEverything : kResetSettings);
+  });
+  ledger_.push({Request::Query, Reply::Swallow, true});
+  server_->applied = nullptr;
+  server_->unnamed_sequence = 0;  // a simple Query drops the unnamed statement
+  server_->last_session = {};
+  ++events_.resets;
+}
+
+void Session::send_replay(const SettingSet& values, Actions& out) {
+  if (!server_->replay_prepared) {
+    static constexpr std::array<std::uint32_t, 2> kTypes{kTextArrayOid, kTextArrayOid};
+    out.compose(Do::ToServer,
+                [this](Buffer& own) { protocol::parse(own, store_->replay_name(), kReplay, kTypes); });
+    ledger_.push({Request::Parse, Reply::Swallow, true, StatementId::Replay});
+    server_->replay_prepared = true;
+  }
+  send_set_config(values, true, out);
+  send_set_config(values, false, out);
+  out.compose(Do::ToServer, [](Buffer& own) { protocol::sync(own); });
+  ledger_.push({Request::Sync, Reply::Swallow, true});
+  for (const auto& e : values) {
+    if (!read_only(e.first)) server_->applied = with(server_->applied, e.first, e.second);
+  }
+  ++events_.replays;
+}
+
+void Session::send_set_config(const SettingSet& values, bool encoding, Actions& out) {
+  bool any = false;
+  for (const auto& e : values) any |= in_this_bind(e, encoding);
+  if (!any) return;
+  out.compose(Do::ToServer, [&](Buffer& own) {
+    put_bind(own, "", store_->replay_name(), values, encoding);
+    protocol::execute(own, "", 0);
+  });
+  ledger_.push({Request::Bind, Reply::Swallow, true});
+  ledger_.push({Request::Execute, Reply::Swallow, true});
+}
+
+// The same inside a cycle of the client, where no Sync may go: an error is the client's. A portal of its own
+// leaves the client's unnamed portal alone.
+void Session::set_within_cycle(const SettingSet& values, Actions& out) {
+  if (!server_->replay_prepared) {
+    static constexpr std::array<std::uint32_t, 2> kTypes{kTextArrayOid, kTextArrayOid};
+    out.compose(Do::ToServer,
+                [this](Buffer& own) { protocol::parse(own, store_->replay_name(), kReplay, kTypes); });
+    ledger_.push({Request::Parse, Reply::Swallow, false, StatementId::Replay});
+    server_->replay_prepared = true;
+  }
+  for (const bool encoding : {true, false}) {
+    bool any = false;
+    for (const auto& e : values) any |= in_this_bind(e, encoding);
+    if (!any) continue;
+    const auto name = store_->replay_name();
+    out.compose(Do::ToServer, [&](Buffer& own) {
+      put_bind(own, name, name, values, encoding);
+      protocol::execute(own, name, 0);
+      protocol::close(own, 'P', name);
+    });
+    expect(Request::Bind, Reply::Swallow);
+    expect(Request::Execute, Reply::Swallow);
+    expect(Request::Close, Reply::Swallow);
+  }
+}
+
+// The ReadyForQuery of a clean-up or a replay has come.
+void Session::setup_ready(Actions& out) {
+  const bool clean_up = ledger_.front().request == Request::Query;
+  ledger_.pop();
+  if (setup_failed_ && clean_up) {
+    server_unfit_ = true;
+    if (client_gone_) return close(out);
+    if (state_ != State::Preparing) return fatal(kCleanUpFailed, out);
+    close_server(out);  // nothing of the client has been written: another server will do
+    return acquire(out);
+  }
+  if (clean_up) {
+    server_->clean_up = CleanUp::None;
+    if (state_ == State::Active) tell_differences(out);
+    return;
+  }
+  if (setup_failed_) return replay_failed(out);
+  if (state_ == State::Preparing) prepared(out);
+}
+
+void Session::prepared(Actions& out) {
+  state_ = State::Active;
+  hold_for_ready_ = false;
+  change_overrides(server_->applied);  // the same values as PostgreSQL spells them
+  if (client_gone_) return drain(out);
+  if (!login_) return tell_differences(out);
+  login_ = false;
+  told_ = server_->base;
+  note_encoding();
+  out.add(Do::LoginDone);
+  wrote_ = true;  // the replay has changed it
+  settle(out);
+}
+
+// PostgreSQL has refused one of the client's own settings: that is the client's error.
+void Session::replay_failed(Actions& out) {
+  const auto e = protocol::ErrorView::decode(replay_error_)
+                     .value_or(protocol::ErrorView{
+                         "ERROR", "XX000", "the session's settings could not be restored", {}, {}});
+  ErrorFields why{login_ ? "FATAL" : "ERROR", e.code, e.message, e.detail, e.hint};
+  setup_failed_ = false;
+  if (tx_ != protocol::TxStatus::Idle || pins_ != 0 || client_gone_) {
+    why.severity = "FATAL";
+    return fatal(why, out);
+  }
+  server_->require(CleanUp::Parameters);
+  server_->last_session = {};
+  server_ = nullptr;
+  out.add(Do::Release);
+  on_refused(why, out);
+}
+
+// What the server's own values are has changed, or this server's differ: the client is told.
+void Session::tell_differences(Actions& out) {
+  if (!server_ || told_ == server_->base) return;
+  if (!equal(told_, server_->base) && server_->base) {
+    for (const auto& [name, value] : *server_->base) {
+      const auto* before = find(told_, name);
+      if ((before && *before == value) || find(overrides_, name)) continue;
+      out.compose(Do::ToClient, [&](Buffer& own) { protocol::parameter_status(own, name, value); });
+    }
+  }
+  told_ = server_->base;
+  note_encoding();
+}
+
+void Session::change_overrides(Settings changed) noexcept {
+  const bool same = equal(overrides_, changed);
+  overrides_ = std::move(changed);
+  if (same) return;
+  ++version_;
+  fingerprint_known_ = false;
+  note_encoding();
+}
+
+// The inputs of the SQL scanner: how the server will read the client's text.
+void Session::note_encoding() noexcept {
+  const auto value = [this](std::string_view name) {
+    const auto* v = find(overrides_, name);
+    return v ? v : find(told_, name);
+  };
+  const auto* strings = value("standard_conforming_strings");
+  standard_strings_ = !strings || *strings != "off";
+  const auto* encoding = value("client_encoding");
+  encoding_ = encoding ? protocol::classify_encoding(*encoding) : protocol::EncodingClass::AsciiSafe;
+}
+
+SettingSet Session::startup_subset(std::uint32_t bits) const {
+  SettingSet chosen;
+  std::uint32_t i = 0;
+  if (!startup_) return chosen;
+  for (const auto& [name, value] : *startup_) {
+    if ((bits >> std::min(i, 31U) & 1) != 0) chosen.set(name, value);
+    ++i;
+  }
+  return chosen;
+}
+
+}  // namespace sidepool::pool

@@ -1,0 +1,312 @@
+// pool/session_server.cpp -- messages of the server: which request they answer and who gets to see them.
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+using protocol::Slice;
+using protocol::TxStatus;
+
+namespace {
+
+constexpr std::uint32_t kWholeReply = 16U << 20;  // an ErrorResponse beyond this is not PostgreSQL's
+constexpr std::array<std::uint8_t, 5> kSync{'S', 0, 0, 0, 4};
+
+// Small messages that are looked at as a whole; all others pass in pieces.
+bool looked_at(char type) noexcept {
+  return std::string_view("ZESC123nIsA").find(type) != std::string_view::npos;
+}
+
+// Messages that answer no request.
+bool unasked(char type) noexcept { return type == 'S' || type == 'N' || type == 'A' || type == 'K'; }
+
+// Whether a message of this type can be (part of) the answer to the request.
+bool answers(char type, Request r) noexcept {
+  switch (r) {
+    case Request::Query:
+      return std::string_view("TDCIGHWdcZE").find(type) != std::string_view::npos;
+    case Request::Execute:
+      return std::string_view("DCIsGHWdcE").find(type) != std::string_view::npos;
+    case Request::FunctionCall:
+      return type == 'V' || type == 'Z' || type == 'E';
+    case Request::Sync:
+      return type == 'Z' || type == 'E';
+    case Request::Parse:
+      return type == '1' || type == 'E';
+    case Request::Bind:
+      return type == '2' || type == 'E';
+    case Request::Close:
+      return type == '3' || type == 'E';
+    case Request::DescribeStatement:
+      return type == 't' || type == 'T' || type == 'n' || type == 'E';
+    case Request::DescribePortal:
+      return type == 'T' || type == 'n' || type == 't' || type == 'E';
+    case Request::CopyEnd:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Session::on_server(Bytes& in, Actions& out) {
+  input_ = in;
+  while (server_ && out.room()) {
+    const auto s = from_server_.next(in);
+    if (!s) {
+      if (from_server_.bad()) lose_order(out);
+      break;
+    }
+    server_message(*s, out);
+  }
+  input_ = {};
+}
+
+void Session::server_message(const Slice& s, Actions& out) {
+  if (looked_at(s.type)) {
+    if (s.first && s.last) return whole_reply(s.type, s.bytes, out);
+    if (s.body_size > kWholeReply) return lose_order(out);
+    server_part_.insert(server_part_.end(), s.bytes.begin(), s.bytes.end());
+    if (!s.last) return;
+    Buffer whole;
+    whole.swap(server_part_);
+    return whole_reply(s.type, whole, out);
+  }
+  if (s.first) begin_reply(s, out);
+  if (!server_) return;
+  if (!swallow_) pass_back(s.bytes, out);
+  // Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running).
+  if (state_ == State::Draining && (s.type == 'D' || s.type == 'd')) request_cancel(out);
+  if (!s.last || s.type != 'T') return;
+  const auto r = ledger_.empty() ? Request::Query : ledger_.front().request;
+  if (r == Request::DescribeStatement || r == Request::DescribePortal) {
+    ledger_.pop();
+    after_reply(out);
+  }
+}
+
+// The first piece of a message that passes in pieces.
+void Session::begin_reply(const Slice& s, Actions& out) {
+  if (unasked(s.type)) {  // NoticeResponse
+    swallow_ = client_gone_ || s.type == 'K' || (!ledger_.empty() && ledger_.front().setup);
+    return;
+  }
+  drop_stray_copy_ends();
+  answer_invented(out);
+  if (ledger_.empty() || !answers(s.type, ledger_.front().request)) return lose_order(out);
+  swallow_ = client_gone_ || ledger_.front().reply != Reply::Forward;
+  if (s.type == 'G') on_copy_in();
+}
+
+void Session::whole_reply(char type, Bytes whole, Actions& out) {
+  switch (type) {
+    case 'S':
+      return on_parameter(whole, out);
+    case 'A':
+      return on_notification(whole, out);
+    case 'E':
+      return on_error(whole, out);
+    default:
+      break;
+  }
+  drop_stray_copy_ends();
+  answer_invented(out);
+  if (ledger_.empty() || !answers(type, ledger_.front().request)) return lose_order(out);
+  if (type == 'Z') return on_ready(whole, out);
+  complete(type, whole, out);
+}
+
+// The message that ends the answer to the request at the head, or to a part of a Query.
+void Session::complete(char type, Bytes whole, Actions& out) {
+  Expected& e = ledger_.front();
+  const bool shown = e.reply == Reply::Forward && !client_gone_;
+  if (type == 'C') {
+    const auto tag = protocol::decode_command_tag(whole.subspan(5));
+    if (!tag) return lose_order(out);
+    end_copy();
+    on_tag(*tag);
+  }
+  if (shown) pass_back(whole, out);
+  if (e.request == Request::Query) return;  // ReadyForQuery ends it
+  if (e.change && statements_) statements_->confirm(*e.change);
+  if (e.reply == Reply::Replace) {  // what had to fail has not: the server is not in the state we told
+    return lose_order(out);
+  }
+  ledger_.pop();
+  after_reply(out);
+}
+
+// Something at the head is done: what waited for that may go on.
+void Session::after_reply(Actions& out) {
+  drop_stray_copy_ends();
+  answer_invented(out);
+  if (sync_held_ && ledger_.find(Request::Execute) == ledger_.size()) send_sync(kSync, out);
+  retry_stalled(out);
+}
+
+void Session::pass_back(Bytes bytes, Actions& out) {
+  const bool in_input =
+      bytes.data() >= input_.data() && bytes.data() + bytes.size() <= input_.data() + input_.size();
+  if (in_input) {
+    out.send(Do::ToClient, bytes);
+  } else {
+    out.copy(Do::ToClient, bytes);
+  }
+}
+
+void Session::on_ready(Bytes whole, Actions& out) {
+  const auto status = protocol::decode_ready_for_query(whole.subspan(5));
+  if (!status) return lose_order(out);
+  tx_ = *status;
+  skipping_ = false;
+  end_copy();
+  if (ledger_.front().setup) {
+    setup_ready(out);
+    if (state_ == State::Active) settle(out);
+    return;
+  }
+  const bool shown = ledger_.front().reply == Reply::Forward && !client_gone_;
+  ledger_.pop();
+  if (shown) pass_back(whole, out);
+  if (tx_ == TxStatus::Idle) end_of_transaction();
+  if (ledger_.empty()) committing_ = false;
+  if (state_ == State::Draining) return drain(out);
+  if (tx_ != TxStatus::Idle && options_->mode == Mode::Statement) {
+    server_unfit_ = true;
+    return fatal({"FATAL", "0A000", "transaction blocks not allowed in statement pooling mode",
+                  "The pool mode is \"statement\".", "Use pool mode \"transaction\"."},
+                 out);
+  }
+  after_reply(out);
+  if (hold_for_ready_ && ledger_.empty() && !cycle_open_) {
+    hold_for_ready_ = false;
+    const auto values =
+        tx_ == TxStatus::InTransaction ? startup_subset(std::exchange(resets_, 0)) : SettingSet{};
+    if (!values.empty()) {
+      state_ = State::Preparing;
+      return send_replay(values, out);
+    }
+  }
+  settle(out);
+}
+
+void Session::end_of_transaction() {
+  ++events_.transactions;
+  if (error_seen_ && !commit_seen_) {
+    suspect_ &= ~kRolledBackPins;
+    resets_ = 0;
+  }
+  const auto fresh = suspect_ & ~pins_;
+  if (fresh != 0 && options_->mode != Mode::Session) {
+    pins_ |= fresh;
+    events_.pins |= fresh;
+    fingerprint_known_ = false;
+    server_->require((fresh & kLastingPins) != 0 ? CleanUp::Impossible : CleanUp::Everything);
+  }
+  suspect_ = 0;
+  error_seen_ = commit_seen_ = false;
+  if (std::exchange(local_settings_, false)) fingerprint_known_ = false;
+}
+
+void Session::on_parameter(Bytes whole, Actions& out) {
+  const auto p = protocol::ParameterStatusView::decode(whole.subspan(5));
+  if (!p) return lose_order(out);
+  const bool setup = !ledger_.empty() && ledger_.front().setup;
+  const auto* base = find(server_->base, p->name);
+  if (setup &&
+      ledger_.front().request == Request::Query) {  // the clean-up shows what the server's own value is
+    server_->base = with(server_->base, p->name, p->value);
+    return;
+  }
+  if (read_only(p->name)) {
+    server_->base = with(server_->base, p->name, p->value);
+    if (setup || client_gone_) return;
+    told_ = server_->base;
+    return pass_back(whole, out);
+  }
+  server_->applied = base && *base == p->value ? without(server_->applied, p->name)
+                                               : with(server_->applied, p->name, p->value);
+  if (setup || client_gone_) return;
+  change_overrides(base && *base == p->value ? without(overrides_, p->name)
+                                             : with(overrides_, p->name, p->value));
+  pass_back(whole, out);
+}
+
+void Session::on_tag(std::string_view tag) {
+  if (tag == "COMMIT") commit_seen_ = true;
+  if (tag == "ROLLBACK") error_seen_ = true;
+  if (tag == "LISTEN") suspect_ |= static_cast<std::uint32_t>(Pin::Listen);
+  if (tag == "PREPARE") suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);
+  if (tag == "LOAD") suspect_ |= static_cast<std::uint32_t>(Pin::Load);
+  if (tag == "DEALLOCATE ALL") forget_statements();
+  if (tag == "DISCARD ALL") {
+    forget_statements();
+    pins_ = suspect_ = 0;
+    fingerprint_known_ = false;
+    if (server_->clean_up == CleanUp::Everything) server_->clean_up = CleanUp::Parameters;
+  }
+  if (tag == "DEALLOCATE" && !unnamed_deallocates_.empty() && ledger_.front().request == Request::Execute) {
+    if (const auto* e = statements().find(unnamed_deallocates_)) server_->statements.remove(e->statement->id);
+    statements().remove_now(unnamed_deallocates_);
+    unnamed_deallocates_.clear();
+  }
+}
+
+// The server has dropped all named statements, this client's and ours.
+void Session::forget_statements() noexcept {
+  if (statements_) statements_->clear();
+  server_->statements.clear();
+  server_->replay_prepared = false;
+}
+
+void Session::on_notification(Bytes whole, Actions& out) {
+  static constexpr auto kListen = static_cast<std::uint32_t>(Pin::Listen);
+  if (whole.size() < 9) return lose_order(out);
+  if (options_->mode != Mode::Session && ((pins_ | suspect_) & kListen) == 0) {
+    // Somebody's LISTEN that no signal showed, in a function: not for this client, and the server needs more
+    // than a reset of its settings.
+    server_->require(CleanUp::Everything);
+    return;
+  }
+  if (client_gone_) return;
+  Buffer copy(whole.begin(), whole.end());
+  if (protocol::load_be32(copy.data() + 5) == server_->backend_pid && client_pid_ != 0) {
+    protocol::store_be32(copy.data() + 5, client_pid_);
+  }
+  out.copy(Do::ToClient, copy);
+}
+
+// CopyInResponse: from here to CopyDone or CopyFail the server reads COPY messages only.
+void Session::on_copy_in() {
+  copying_ = true;
+  copy_unclear_ = false;
+  sync_held_ = false;  // the server would have read it without a word
+  const auto end = ledger_.find(Request::CopyEnd);
+  for (std::size_t i = end; i-- > 1;) {  // sent before this message could be known
+    copy_unclear_ = true;
+    ledger_.erase(i);
+  }
+}
+
+// The COPY at the head has ended; its CopyDone or CopyFail has been read.
+void Session::end_copy() {
+  if (!std::exchange(copying_, false)) return;
+  const auto end = ledger_.find(Request::CopyEnd);
+  if (end != ledger_.size()) ledger_.erase(end);
+}
+
+// The replies that the server was not asked for and whose turn has come.
+void Session::answer_invented(Actions& out) {
+  while (!ledger_.empty() && ledger_.front().reply == Reply::Invent) {
+    Expected& e = ledger_.front();
+    if (!client_gone_) out.copy(Do::ToClient, *e.made);
+    if (e.change && statements_) statements_->confirm(*e.change);
+    ledger_.pop();
+  }
+}
+
+// CopyDone and CopyFail outside COPY-in: the server ignores them.
+void Session::drop_stray_copy_ends() {
+  while (!copying_ && !ledger_.empty() && ledger_.front().request == Request::CopyEnd) ledger_.pop();
+}
+
+}  // namespace sidepool::pool

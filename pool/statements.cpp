@@ -1,0 +1,154 @@
+// pool/statements.cpp -- see statements.h.
+#include "pool/statements.h"
+
+#include <array>
+#include <charconv>
+
+namespace sidepool::pool {
+
+StatementStore::StatementStore(std::string_view token, WorkerId worker, std::size_t memory)
+    : prefix_("sidepool_" + std::string(token) + "_"),
+      memory_(memory),
+      last_id_(std::uint64_t{static_cast<std::uint16_t>(worker)} << 48) {}
+
+bool StatementStore::reserve(std::size_t bytes) noexcept {
+  if (bytes > memory_ || used_ > memory_ - bytes) return false;
+  used_ += bytes;
+  return true;
+}
+
+StatementRef StatementStore::intern(Bytes tail, const Settings& fingerprint,
+                                    const protocol::ScanResult& scan) {
+  const auto text = protocol::as_text(tail);
+  if (const auto at = by_text_.find({text, fingerprint.get()}); at != by_text_.end())
+    return at->second.lock();
+  if (!reserve(text.size())) return nullptr;
+  auto* made = new Statement{StatementId{++last_id_}, std::string(text), fingerprint, scan};
+  StatementRef ref(made, [this](Statement* s) { forget(s); });
+  by_text_.emplace(Key{made->tail, fingerprint.get()}, ref);
+  return ref;
+}
+
+void StatementStore::forget(Statement* s) noexcept {
+  by_text_.erase({s->tail, s->fingerprint.get()});
+  give_back(s->tail.size());
+  delete s;
+}
+
+Settings StatementStore::fingerprint_of(const Settings& overrides) {
+  if (!overrides) return nullptr;
+  auto relevant = std::make_shared<SettingSet>();
+  std::string key;
+  for (const auto& [name, value] : *overrides) {
+    if (harmless_to_parse(name)) continue;
+    relevant->set(name, value);
+    key.append(name).append(1, '\0').append(value).append(1, '\0');
+  }
+  if (relevant->empty()) return nullptr;
+  auto& kept = fingerprints_[key];
+  if (auto known = kept.lock()) return known;
+  if (fingerprints_.size() > 1024) {  // sweep what nobody refers to any more
+    std::erase_if(fingerprints_, [&key](const auto& f) { return f.first != key && f.second.expired(); });
+  }
+  Settings made = std::move(relevant);
+  fingerprints_[key] = made;
+  return made;
+}
+
+std::string StatementStore::name_of(StatementId id) const {
+  std::array<char, 20> digits;
+  const auto [end, ec] =
+      std::to_chars(digits.data(), digits.data() + digits.size(), static_cast<std::uint64_t>(id), 36);
+  return prefix_ + std::string(digits.data(), end);
+}
+
+Statement* StatementStore::find(StatementId id) noexcept {
+  for (const auto& [key, ref] : by_text_) {
+    if (const auto s = ref.lock(); s && s->id == id) return s.get();
+  }
+  return nullptr;
+}
+
+ClientStatements::Entry* ClientStatements::find(std::string_view name) noexcept {
+  const auto at = by_name_.find(std::string(name));
+  return at == by_name_.end() || !at->second.statement ? nullptr : &at->second;
+}
+
+bool ClientStatements::undecided(std::string_view name, std::uint32_t cycle) const noexcept {
+  const auto at = by_name_.find(std::string(name));
+  return at != by_name_.end() && at->second.pending > 0 && at->second.cycle != cycle;
+}
+
+std::unique_ptr<ClientStatements::Change> ClientStatements::add(std::string_view name, StatementRef statement,
+                                                                std::uint32_t cycle) {
+  auto& e = by_name_[std::string(name)];
+  auto change =
+      std::make_unique<Change>(Change{std::string(name), std::move(e.statement), e.described_epoch});
+  e.statement = std::move(statement);
+  e.described_epoch = 0;
+  ++e.pending;
+  e.cycle = cycle;
+  return change;
+}
+
+std::unique_ptr<ClientStatements::Change> ClientStatements::remove(std::string_view name,
+                                                                   std::uint32_t cycle) {
+  return add(name, nullptr, cycle);
+}
+
+void ClientStatements::remove_now(std::string_view name) { by_name_.erase(std::string(name)); }
+
+void ClientStatements::confirm(const Change& c) {
+  if (const auto at = by_name_.find(c.name); at != by_name_.end() && at->second.pending > 0)
+    --at->second.pending;
+  drop_if_done(c.name);
+}
+
+void ClientStatements::take_back(Change& c) {
+  const auto at = by_name_.find(c.name);
+  if (at == by_name_.end()) return;  // a DISCARD ALL between has forgotten everything
+  at->second.statement = std::move(c.before);
+  at->second.described_epoch = c.described_before;
+  if (at->second.pending > 0) --at->second.pending;
+  drop_if_done(c.name);
+}
+
+void ClientStatements::drop_if_done(const std::string& name) {
+  const auto at = by_name_.find(name);
+  if (at != by_name_.end() && at->second.pending == 0 && !at->second.statement) by_name_.erase(at);
+}
+
+ServerStatements::Has ServerStatements::look_up(StatementId id, std::uint32_t epoch) noexcept {
+  const auto at = by_id_.find(id);
+  if (at == by_id_.end()) return Has::No;
+  if (at->second->epoch != epoch) return Has::Stale;
+  order_.splice(order_.end(), order_, at->second);
+  return Has::Yes;
+}
+
+void ServerStatements::add(StatementId id, std::uint32_t epoch) {
+  remove(id);
+  order_.push_back({id, epoch});
+  by_id_.emplace(id, std::prev(order_.end()));
+}
+
+void ServerStatements::remove(StatementId id) noexcept {
+  const auto at = by_id_.find(id);
+  if (at == by_id_.end()) return;
+  order_.erase(at->second);
+  by_id_.erase(at);
+}
+
+StatementId ServerStatements::evict(std::size_t limit) noexcept {
+  if (order_.size() <= limit) return StatementId::None;
+  const auto id = order_.front().id;
+  remove(id);
+  return id;
+}
+
+void ServerStatements::clear() noexcept {
+  by_id_.clear();
+  order_.clear();
+}
+
+}  // namespace sidepool::pool
