@@ -9,188 +9,115 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "protocol/bytes.h"
+#include "protocol/sql_effects.h"
+#include "protocol/sql_judge.h"
 
 namespace sidepool::protocol {
 
-// One bit each; a text may have several. "Server state" means: state that outlives the transaction.
-enum class Effect : std::uint64_t {
-  // Parameters (product.md §5: values are replayed, names are in ScanResult::settings).
-  SetSession = 1ULL << 0,      // any session-level SET, TIME ZONE, NAMES, SCHEMA, XML OPTION included
-  SetLocal = 1ULL << 1,        // SET LOCAL: gone with the transaction, no server state
-  SetTransaction = 1ULL << 2,  // SET TRANSACTION and the transaction_* parameters: as SetLocal
-  SetOther = 1ULL << 3,        // SET SESSION CHARACTERISTICS: some of default_transaction_*
-  SetRole = 1ULL << 4,         // SET or RESET ROLE, `role` assigned (RESET ALL does not undo it)
-  SetSessionAuthorization = 1ULL << 5,  // SET or RESET SESSION AUTHORIZATION
-  Reset = 1ULL << 6,                    // RESET of a name (also in `settings`, marked `reset`)
-  ResetAll = 1ULL << 7,                 // RESET ALL
-  SetConfigCall = 1ULL << 8,  // set_config(), set_limit(), UPDATE pg_settings: any name, value unseen
-  // Prepared statements of SQL: another name space user than Parse, but the same names.
-  Prepare = 1ULL << 9,                  // PREPARE name
-  ExecutePrepared = 1ULL << 10,         // EXECUTE name, also behind EXPLAIN and CREATE TABLE AS
-  Deallocate = 1ULL << 11,              // DEALLOCATE name
-  DeallocateAll = 1ULL << 12,           // DEALLOCATE ALL
-  PreparedStatementsView = 1ULL << 13,  // looks at pg_prepared_statements: must find its own names there
-  // Clean-up by the client.
-  DiscardAll = 1ULL << 14,
-  DiscardTemp = 1ULL << 15,
-  DiscardPlans = 1ULL << 16,
-  DiscardSequences = 1ULL << 17,
-  // Server state that only pinning keeps.
-  Listen = 1ULL << 18,
-  Unlisten = 1ULL << 19,          // may end what Listen began
-  DeclareHold = 1ULL << 20,       // DECLARE ... WITH HOLD; a plain cursor ends with its transaction
-  CursorsView = 1ULL << 21,       // looks at pg_cursors
-  Load = 1ULL << 22,              // LOAD: no command undoes it, the server is closed afterwards
-  TempObject = 1ULL << 23,        // CREATE or SELECT INTO TEMP, and every use of pg_temp
-  TempOnCommitDrop = 1ULL << 24,  // CREATE TEMP TABLE ... ON COMMIT DROP: gone with the transaction
-  AdvisoryLock = 1ULL << 25,      // session-level pg_advisory_lock family, not the _xact_ forms
-  AdvisoryUnlock = 1ULL << 26,    // may end what AdvisoryLock began
-  SequenceSession = 1ULL << 27,   // currval(), lastval(): wants the server of an earlier nextval
-  SequenceTouch = 1ULL << 28,     // nextval(), setval(): a later currval would want this server
-  Dblink = 1ULL << 29,            // dblink family: named connections; no command cleans all of it
-  SetSeed = 1ULL << 30,           // setseed(): no command cleans it
-  ReplicationSlot =
-      1ULL << 31,  // pg_create_/pg_copy_*_replication_slot(): temporary ones belong to the server
-  ReplicationOrigin = 1ULL << 32,  // pg_replication_origin_session_*()
-  Backup = 1ULL << 33,             // pg_backup_start() and its kin: backup mode belongs to the server
-  // Identity of the server.
-  BackendPid = 1ULL << 34,     // pg_backend_pid(): the answer is not the pid the client was given
-  ListeningView = 1ULL << 35,  // pg_listening_channels()
-  // Kinds of statement.
-  CopyVerb = 1ULL << 36,
-  DoOrCall = 1ULL << 37,    // DO, CALL: opaque, may do anything above and may commit
-  Ddl = 1ULL << 38,         // CREATE, ALTER, DROP
-  RoutineDdl = 1ULL << 39,  // Ddl of function, procedure, routine, trigger, rule, extension, operator, ...
-  // Transaction control; ScanResult::tx has the sum of it.
-  Begin = 1ULL << 40,
-  Commit = 1ULL << 41,     // COMMIT, END
-  Rollback = 1ULL << 42,   // ROLLBACK, ABORT; not ROLLBACK TO
-  Savepoint = 1ULL << 43,  // SAVEPOINT, RELEASE, ROLLBACK TO
-  TwoPhase = 1ULL << 44,   // PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED
-  // About the judgement itself.
-  // A plain '...' literal held a backslash: all of this is right only if standard_conforming_strings was as
-  // told. Matters to a caller that is not certain of it (a SET is still under way).
-  BackslashInString = 1ULL << 45,
-  // Cannot be judged: treat the text as having any effect. Unterminated literal or comment, unbalanced
-  // parentheses, U&"..." identifier, undecodable bytes of an encoding that is not ASCII-safe, a dollar-quote
-  // tag
-  // that is too long to keep.
-  Unsure = 1ULL << 46,
-};
-
-class Effects {
- public:
-  constexpr Effects() = default;
-  constexpr Effects(Effect e) noexcept : bits_(static_cast<std::uint64_t>(e)) {}  // NOLINT: a set of one
-  constexpr bool has(Effect e) const noexcept { return (bits_ & static_cast<std::uint64_t>(e)) != 0; }
-  constexpr bool has_any(Effects e) const noexcept { return (bits_ & e.bits_) != 0; }
-  constexpr bool none() const noexcept { return bits_ == 0; }
-  constexpr std::uint64_t bits() const noexcept { return bits_; }
-  constexpr Effects& operator|=(Effects e) noexcept {
-    bits_ |= e.bits_;
-    return *this;
-  }
-  friend constexpr Effects operator|(Effects a, Effects b) noexcept { return a |= b; }
-  friend constexpr bool operator==(Effects, Effects) = default;
-
- private:
-  std::uint64_t bits_ = 0;
-};
-constexpr Effects operator|(Effect a, Effect b) noexcept { return Effects(a) | Effects(b); }
-
-// State that no replay of values rebuilds: the client keeps its server (product.md §5, last rows of the
-// table).
-inline constexpr Effects kPinningEffects =
-    Effect::Prepare | Effect::Listen | Effect::DeclareHold | Effect::Load | Effect::TempObject |
-    Effect::AdvisoryLock | Effect::SequenceSession | Effect::Dblink | Effect::SetSeed |
-    Effect::ReplicationSlot | Effect::ReplicationOrigin | Effect::Backup | Effect::Unsure;
-
-// What the text as a whole, if it succeeds, does to the transaction block (product.md §6, "pool full").
-enum class TxVerb : std::uint8_t {
-  None,     // leaves it as it was: no verb, savepoints, COMMIT PREPARED
-  Begins,   // leaves one open: the last verb is BEGIN, START TRANSACTION or ... AND CHAIN
-  Ends,     // leaves none: the last verb is COMMIT, END, ROLLBACK, ABORT or PREPARE TRANSACTION
-  Unknown,  // the text could not be judged (Effect::Unsure)
-};
-
-// Names assigned by session-level SET and RESET, in order, lower case (parameter names know no case), dotted
-// names joined. No allocation; what does not fit is dropped and overflow() says so.
-class SettingNames {
- public:
-  static constexpr std::size_t kMaxNames = 8;
-  static constexpr std::size_t kMaxBytes = 128;  // of all names together
-
-  std::size_t size() const noexcept { return count_; }
-  std::string_view name(std::size_t i) const noexcept {
-    const std::size_t from = i == 0 ? 0 : end_[i - 1];
-    return {text_.data() + from, end_[i] - from};
-  }
-  // RESET name, SET name TO DEFAULT: the parameter went back to the server's own reset value.
-  bool reset(std::size_t i) const noexcept { return (reset_ >> i & 1) != 0; }
-  // At least one name is missing here: any parameter may have been assigned.
-  bool overflow() const noexcept { return overflow_; }
-
- private:
-  friend class SqlScanner;
-  friend struct ScanResult;
-  std::array<char, kMaxBytes> text_;
-  std::array<std::uint8_t, kMaxNames> end_;
-  std::uint8_t count_ = 0;
-  std::uint8_t reset_ = 0;
-  bool overflow_ = false;
-};
-
-// Whether the text is exactly one DEALLOCATE: such a one, of a protocol-level name, is answered from the
-// ledger.
-enum class LoneDeallocate : std::uint8_t { No, Name, All };
-
-struct ScanResult {
-  Effects effects;
-  std::uint16_t statements = 0;  // non-empty ones; stays at 65535
-  TxVerb tx = TxVerb::None;
-  LoneDeallocate lone_deallocate = LoneDeallocate::No;
-  SettingNames settings;
-
-  // Of LoneDeallocate::Name: as PostgreSQL folds it (quoted: as is), 1..63 bytes in the client's encoding.
-  // Borrows from this result.
-  std::string_view deallocate_name() const noexcept { return {settings.text_.data(), name_size_}; }
-
- private:
-  friend class SqlScanner;
-  std::uint8_t name_size_ = 0;  // in settings.text_, which a lone DEALLOCATE does not use
-};
-
-// How bytes from 0x80 up hide ASCII bytes behind them. Only the caller of classify_encoding() knows names.
+// How bytes from 0x80 up hide ASCII bytes behind them (PostgreSQL manual 24.3.1: encodings that only clients
+// may use). Made by classify_encoding() and passed along; nobody else looks inside.
 enum class EncodingClass : std::uint8_t {
-  AsciiSafe,   // a byte below 0x80 is always that ASCII character (all server encodings but one, see .cpp)
+  AsciiSafe,   // a byte below 0x80 is that ASCII character wherever it stands
   Sjis,        // lead byte + 1, but 0xA1..0xDF stand alone
   DoubleByte,  // lead byte + 1: BIG5, GBK, UHC
-  Johab,       // as DoubleByte, but 0x8F + 2
   Gb18030,     // lead byte + 1, or + 3 if a digit follows
   Unknown,     // any byte from 0x80 up makes the text Unsure
 };
 
 // Of a value of client_encoding, spelled as PostgreSQL accepts it (case and punctuation do not matter).
-// A name it does not know is Unknown.
+// A name that is not known is Unknown.
 EncodingClass classify_encoding(std::string_view client_encoding) noexcept;
 
 // Judges one text at a time. Feed the pieces of the text in order, cut anywhere: the result does not depend
 // on the cuts. A zero byte ends the text; what follows it is ignored, so a message body may be fed as it is
-// from the start of the text on. Linear time, no allocation, trivially copyable, borrows nothing.
+// from the start of the text on. Linear time, no allocation, trivially copyable, borrows nothing, about 320
+// bytes: a session needs one only while a text is passing.
 class SqlScanner {
  public:
-  SqlScanner(bool standard_conforming_strings, EncodingClass encoding) noexcept {
-    reset(standard_conforming_strings, encoding);
-  }
+  SqlScanner(bool standard_conforming_strings, EncodingClass encoding) noexcept
+      : conforming_(standard_conforming_strings), encoding_(encoding) {}
+
   // Starts a new text. Both inputs are those in force when the *server* will read the text.
-  void reset(bool standard_conforming_strings, EncodingClass encoding) noexcept;
+  void reset(bool standard_conforming_strings, EncodingClass encoding) noexcept {
+    *this = SqlScanner(standard_conforming_strings, encoding);
+  }
   void feed(Bytes piece) noexcept;
   // The text is complete. Call once; then reset() before the next text.
   ScanResult finish() noexcept;
+
+ private:
+  using Byte = std::uint8_t;
+  enum class Lex : Byte {
+    Code,           // between tokens
+    Word,           // in an unquoted word, kept_ holds its beginning
+    UnicodePrefix,  // behind U&
+    Quoted,         // in "...", kept_ holds its beginning
+    QuotedQuote,    // behind a " in it: the end, or the first of two
+    String,         // in '...'
+    StringEscape,   // behind a backslash in it
+    AfterString,    // behind its ': the end, the first of two, or a continuation on another line
+    AfterStringMinus,
+    AfterStringComment,
+    Number,
+    Dollar,      // behind $, kept_ holds what may be a tag
+    DollarBody,  // in $tag$...$tag$, kept_ holds the tag
+    Minus,       // behind -
+    Slash,       // behind /
+    LineComment,
+    BlockComment,
+    Lost,  // given up, the text is Unsure
+  };
+  enum class Literal : Byte { Plain, Escape, Unicode, Raw };
+
+  void lex(const Byte* p, const Byte* end) noexcept;
+  const Byte* code(const Byte* p, const Byte* end) noexcept;
+  const Byte* word(const Byte* p, const Byte* end) noexcept;
+  bool word_ended(std::string_view text, bool whole, Byte next) noexcept;
+  const Byte* unicode_prefix(const Byte* p) noexcept;
+  const Byte* begin_quoted(const Byte* p, const Byte* end) noexcept;
+  const Byte* quoted(const Byte* p, const Byte* end) noexcept;
+  const Byte* quoted_quote(const Byte* p) noexcept;
+  void quoted_ended() noexcept;
+  void begin_literal(Lex state, Literal kind) noexcept;
+  const Byte* string(const Byte* p, const Byte* end) noexcept;
+  const Byte* after_string(const Byte* p, const Byte* end) noexcept;
+  const Byte* dollar(const Byte* p, const Byte* end) noexcept;
+  const Byte* dollar_body(const Byte* p, const Byte* end) noexcept;
+  const Byte* comment_or_symbol(const Byte* p) noexcept;
+  const Byte* block_comment(const Byte* p, const Byte* end) noexcept;
+
+  void keep(const Byte* from, const Byte* to) noexcept;
+  std::string_view kept() const noexcept;
+  bool kept_whole() const noexcept { return kept_size_ <= kMaxName; }
+  bool trusted(std::string_view name) const noexcept;
+  void watch(const Byte* from, const Byte* to) noexcept;
+  Byte mask(Byte b) noexcept;
+
+  static constexpr Byte kMaxName = 63;  // NAMEDATALEN - 1; PostgreSQL cuts what is longer
+
+  bool conforming_;
+  EncodingClass encoding_;
+  bool ended_ = false;   // a zero byte was seen
+  Byte swallow_ = 0;     // bytes left of a character of several bytes
+  bool second_ = false;  // the next one is the second of a GB18030 character
+  Lex lex_ = Lex::Code;
+  Literal literal_ = Literal::Plain;
+  bool gap_ = false;         // AfterString: white space seen
+  bool new_line_ = false;    // AfterString: with a line break in it
+  bool unicode_ = false;     // Quoted: U&"..."
+  bool matching_ = false;    // DollarBody: behind a $
+  bool watching_ = false;    // in a literal: looking for pg_temp
+  Byte matched_ = 0;         // bytes of the tag seen behind it
+  Byte watched_ = 0;         // bytes of pg_temp seen
+  Byte last_ = 0;            // BlockComment: * or / if it was the byte before
+  Byte kept_size_ = 0;       // bytes of the token so far, stays at kMaxKept + 1
+  std::uint32_t depth_ = 0;  // BlockComment: they nest
+  static constexpr Byte kMaxKept = kMaxName;
+  std::array<char, kMaxKept> kept_{};
+  SqlJudge judge_;
 };
 
 }  // namespace sidepool::protocol

@@ -1,0 +1,495 @@
+// What statements do: one row a text, in the notation of describe().
+#include <set>
+
+#include "tests/unit/protocol/sql_scan_cases.h"
+
+namespace sidepool::protocol {
+namespace {
+
+TEST(SqlScan, PlainStatementsHaveNoEffect) {
+  constexpr ScanCase kCases[] = {
+      {"", "n=0"},
+      {"  \n\t ", "n=0"},
+      {";;;", "n=0"},
+      {"-- nothing", "n=0"},
+      {"/* nothing */ ;", "n=0"},
+      {"SELECT 1", ""},
+      {"select 1;", ""},
+      {"select 1; select 2", "n=2"},
+      {"select 1;; ;select 2;", "n=2"},
+      {"(select 1) union (select 2)", ""},
+      {"((select 1))", ""},
+      {"VALUES (1), (2)", ""},
+      {"TABLE pg_class", ""},
+      {"SELECT * FROM users WHERE id = $1", ""},
+      {"INSERT INTO t(a,b) VALUES ($1,$2) RETURNING id", ""},
+      {"UPDATE t SET a = 1 WHERE b = 2", ""},
+      {"UPDATE \"t\" SET \"role\" = 'x', session = 2", ""},
+      {"DELETE FROM t", ""},
+      {"WITH x AS (SELECT 1) SELECT * FROM x", ""},
+      {"SELECT CASE WHEN a THEN b ELSE c END FROM t", ""},
+      {"SELECT 1 FOR UPDATE", ""},
+      {"FETCH 10 FROM c", ""},
+      {"CLOSE c", ""},
+      {"NOTIFY ch, 'x'", ""},
+      {"SELECT pg_notify('a', 'b')", ""},
+      {"SHOW search_path", ""},
+      {"EXPLAIN ANALYZE SELECT 1", ""},
+      {"VACUUM t", ""},
+      {"TRUNCATE temp", ""},
+      {"GRANT EXECUTE ON FUNCTION f() TO r", ""},
+      {"GRANT SELECT ON t TO role_x", ""},
+      {"REINDEX TABLE t", ""},
+      {"LOCK TABLE t IN ACCESS EXCLUSIVE MODE", ""},
+      {"INSERT INTO t VALUES (1) ON CONFLICT DO UPDATE SET a = excluded.a", ""},
+      {"INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", ""},
+      {"select current_setting('app.x'), set_masklen('1.2.3.4', 8)", ""},
+      {"SELECT pg_advisory_xact_lock(1), pg_try_advisory_xact_lock_shared(2)", ""},
+      {"SELECT reset, listen, load, discard FROM t", ""},
+      {"SELECT t.temp, t.hold FROM t", ""},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, Set) {
+  constexpr ScanCase kCases[] = {
+      {"SET statement_timeout = 0", "set_session {statement_timeout}"},
+      {"set Statement_Timeout to '5s'", "set_session {statement_timeout}"},
+      {"SET statement_timeout=-1", "set_session {statement_timeout}"},
+      {"SET SESSION work_mem = '1MB'", "set_session {work_mem}"},
+      {"SET LOCAL work_mem = '1MB'", "set_local"},
+      {"set local lock_timeout to 5", "set_local"},
+      {"SET/**/LOCAL/**/x=1", "set_local"},
+      {"SET --c\n LOCAL x = 1", "set_local"},
+      {"SET \"TimeZone\" = 'UTC'", "set_session {timezone}"},
+      {"SET timezone TO DEFAULT", "set_session {timezone*}"},
+      {"SET TimeZone='UTC'", "set_session {timezone}"},
+      {"SET TIME ZONE 'UTC'", "set_session {timezone}"},
+      {"SET TIME ZONE -7", "set_session {timezone}"},
+      {"SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", "set_session {timezone}"},
+      {"SET TIME ZONE LOCAL", "set_session {timezone*}"},
+      {"SET TIME ZONE DEFAULT", "set_session {timezone*}"},
+      {"SET SESSION TIME ZONE 'UTC'", "set_session {timezone}"},
+      {"SET LOCAL TIME ZONE 'UTC'", "set_local"},
+      {"SET synchronous_commit TO local", "set_session {synchronous_commit}"},
+      {"SET NAMES 'utf8'", "set_session {client_encoding}"},
+      {"SET NAMES", "set_session {client_encoding*}"},
+      {"SET NAMES DEFAULT;", "set_session {client_encoding*}"},
+      {"SET client_encoding TO 'UTF8'", "set_session {client_encoding}"},
+      {"SET SCHEMA 'x'", "set_session {search_path}"},
+      {"SET XML OPTION DOCUMENT", "set_session {xmloption}"},
+      {"SET search_path TO a, b", "set_session {search_path}"},
+      {"SET search_path = ''", "set_session {search_path}"},
+      {"SET app.tenant = '42'", "set_session {app.tenant}"},
+      {"SET App . Tenant TO 42", "set_session {app.tenant}"},
+      {"SET \"App\".\"Tenant.Id\" TO 42", "set_session {app.tenant.id}"},
+      {"SET local.x = 1", "set_session {local.x}"},
+      {"SET session.user_id = 1", "set_session {session.user_id}"},
+      {"SET SESSION session.user_id = 1", "set_session {session.user_id}"},
+      {"SET LOCAL local.x = 1", "set_local"},
+      {"SET time.x = 1", "set_session {time.x}"},
+      {"SET names.x = 1", "set_session {names.x}"},
+      {"SET role.x = 1", "set_session {role.x}"},
+      {"SET ROLE r", "set_session set_role {role}"},
+      {"SET ROLE NONE", "set_session set_role {role}"},
+      {"SET ROLE 'r'", "set_session set_role {role}"},
+      {"SET role = r", "set_session set_role {role}"},
+      {"SET \"role\" TO r", "set_session set_role {role}"},
+      {"SET SESSION ROLE r", "set_session set_role {role}"},
+      {"SET LOCAL ROLE r", "set_local"},
+      {"SET SESSION AUTHORIZATION u", "set_session set_session_authorization {session_authorization}"},
+      {"SET SESSION AUTHORIZATION DEFAULT", "set_session set_session_authorization {session_authorization*}"},
+      {"SET SESSION SESSION AUTHORIZATION u",
+       "set_session set_session_authorization {session_authorization}"},
+      {"SET session_authorization TO u", "set_session set_session_authorization {session_authorization}"},
+      {"SET LOCAL SESSION AUTHORIZATION u", "set_local"},
+      {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "set_other"},
+      {"SET SESSION SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "set_other"},
+      {"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "set_transaction"},
+      {"SET SESSION TRANSACTION READ ONLY", "set_transaction"},
+      {"SET LOCAL TRANSACTION READ ONLY", "set_local set_transaction"},
+      {"SET TRANSACTION SNAPSHOT '1'", "set_transaction"},
+      {"SET transaction_read_only = on", "set_transaction"},
+      {"SET default_transaction_read_only = on", "set_session {default_transaction_read_only}"},
+      {"SET CONSTRAINTS ALL DEFERRED", ""},
+      {"SET CONSTRAINTS a, b IMMEDIATE", ""},
+      {"SET a=1;SET b=2;RESET c", "set_session reset {a,b,c*} n=3"},
+      {"SET a=1;SET a=default", "set_session {a,a*} n=2"},
+      {"SET LOCAL a=1; SET b=2", "set_session set_local {b} n=2"},
+      {"SET extra_float_digits = 3", "set_session {extra_float_digits}"},
+      {"SET application_name = 'PostgreSQL JDBC Driver'", "set_session {application_name}"},
+      {"ALTER ROLE r SET search_path = x", "ddl"},
+      {"ALTER DATABASE d SET work_mem TO 1", "ddl"},
+      {"ALTER SYSTEM SET work_mem TO 1", "ddl"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, Reset) {
+  constexpr ScanCase kCases[] = {
+      {"RESET ALL", "reset_all"},
+      {"reset/**/all;", "reset_all"},
+      {"RESET work_mem", "reset {work_mem*}"},
+      {"RESET \"Work_Mem\"", "reset {work_mem*}"},
+      {"RESET app.x", "reset {app.x*}"},
+      {"RESET ROLE", "set_role reset {role*}"},
+      {"RESET SESSION AUTHORIZATION", "set_session_authorization reset {session_authorization*}"},
+      {"RESET TIME ZONE", "reset {timezone*}"},
+      {"RESET TRANSACTION ISOLATION LEVEL", "set_transaction"},
+      {"RESET \"all\"", "reset {all*}"},
+      {"RESET local", "reset {local*}"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, NamesThatDoNotFitAreToldOf) {
+  const std::string eight = "SET a=1;SET b=1;SET c=1;SET d=1;SET e=1;SET f=1;SET g=1;SET h=1";
+  EXPECT_EQ(scan(eight), "set_session {a,b,c,d,e,f,g,h} n=8");
+  EXPECT_EQ(scan(eight + ";RESET i"),
+            "set_session set_role set_session_authorization reset {a,b,c,d,e,f,g,h...} n=9");
+  const std::string part(63, 'p');
+  EXPECT_EQ(scan("SET " + part + "." + part + " = 1"), "set_session {" + part + "." + part + "}");
+  EXPECT_EQ(scan("SET " + part + "." + part + ".x = 1; SET y = 2"),
+            "set_session set_role set_session_authorization {y...} n=2");
+  EXPECT_EQ(scan("SET \"" + part + "q\" = 1"), "set_session set_role set_session_authorization {...}");
+  expect_same_at_every_split("SET " + part + "." + part + ".x = 1; SET y = 2");
+}
+
+TEST(SqlScan, PreparedStatements) {
+  constexpr ScanCase kCases[] = {
+      {"PREPARE p AS SELECT 1", "prepare"},
+      {"PREPARE p(int, text) AS SELECT $1, $2", "prepare"},
+      {"PREPARE \"transaction\" AS SELECT 1", "prepare"},
+      {"PREPARE transaction AS SELECT 1", "prepare"},
+      {"PREPARE transaction (int) AS SELECT 1", "prepare"},
+      {"EXECUTE p", "execute"},
+      {"EXECUTE p(1)", "execute"},
+      {"EXPLAIN EXECUTE p", "execute"},
+      {"EXPLAIN (ANALYZE, BUFFERS) EXECUTE p(1)", "execute"},
+      {"CREATE TABLE x AS EXECUTE p", "execute ddl"},
+      {"CREATE TABLE x AS /* c */ EXECUTE p", "execute ddl"},
+      {"CREATE TRIGGER t AFTER INSERT ON x EXECUTE FUNCTION f()", "ddl routine_ddl"},
+      {"DEALLOCATE p", "deallocate lone=<p>"},
+      {"DEALLOCATE PREPARE p;", "deallocate lone=<p>"},
+      {"DEALLOCATE PREPARE", "deallocate lone=<prepare>"},
+      {"DEALLOCATE \"_pg3_0\"", "deallocate lone=<_pg3_0>"},
+      {"DEALLOCATE _PG3_0", "deallocate lone=<_pg3_0>"},
+      {"DEALLOCATE \"Mixed \"\"Case\"", "deallocate lone=<Mixed \"Case>"},
+      {"/* x */ deallocate /* y */ prepare /* z */ p -- end", "deallocate lone=<p>"},
+      {"DEALLOCATE ALL", "deallocate_all lone=ALL"},
+      {"DEALLOCATE PREPARE ALL", "deallocate_all lone=ALL"},
+      {"DEALLOCATE \"ALL\"", "deallocate lone=<ALL>"},
+      {"DEALLOCATE \"all\"", "deallocate lone=<all>"},
+      {"DEALLOCATE p q", "deallocate"},
+      {"DEALLOCATE p.q", "deallocate"},
+      {"DEALLOCATE PREPARE;", "deallocate lone=<prepare>"},
+      {"DEALLOCATE", "deallocate"},
+      {"DEALLOCATE 'p'", "deallocate"},
+      {"DEALLOCATE p; SELECT 1", "deallocate n=2"},
+      {"SELECT 1; DEALLOCATE p", "deallocate n=2"},
+      {"DEALLOCATE a; DEALLOCATE b", "deallocate n=2"},
+      {";DEALLOCATE a;", "deallocate lone=<a>"},
+      {"DEALLOCATE \"\xc3\xa9\"", "deallocate lone=<\xc3\xa9>"},
+      {"DEALLOCATE \xc3\xa9", "deallocate"},
+      {"SELECT * FROM pg_prepared_statements", "prepared_statements_view"},
+      {"SELECT * FROM \"pg_catalog\".\"pg_prepared_statements\"", "prepared_statements_view"},
+      {"SELECT pg_prepared_statement()", "prepared_statements_view"},
+  };
+  check(kCases);
+  const std::string longest(63, 'n');
+  EXPECT_EQ(scan("DEALLOCATE " + longest), "deallocate lone=<" + longest + ">");
+  EXPECT_EQ(scan("DEALLOCATE " + longest + "m"), "deallocate");
+  EXPECT_EQ(scan("DEALLOCATE \"" + longest + "m\""), "deallocate");
+}
+
+TEST(SqlScan, Discard) {
+  constexpr ScanCase kCases[] = {
+      {"DISCARD ALL", "discard_all"},        {"discard all;", "discard_all"},
+      {"DISCARD TEMP", "discard_temp"},      {"DISCARD TEMPORARY", "discard_temp"},
+      {"DISCARD PLANS", "discard_plans"},    {"DISCARD SEQUENCES", "discard_sequences"},
+      {"SELECT discard, all_of FROM t", ""},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, StateThatPins) {
+  constexpr ScanCase kCases[] = {
+      {"LISTEN ch", "listen"},
+      {"UNLISTEN ch", "unlisten"},
+      {"UNLISTEN *", "unlisten"},
+      {"LOAD 'auto_explain'", "load"},
+      {"DECLARE c CURSOR FOR SELECT 1", ""},
+      {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", "declare_hold"},
+      {"DECLARE c BINARY INSENSITIVE NO SCROLL CURSOR WITH/*x*/HOLD FOR SELECT 1", "declare_hold"},
+      {"DECLARE hold CURSOR WITHOUT HOLD FOR SELECT 1", ""},
+      {"DECLARE c CURSOR FOR WITH x AS (SELECT 1) SELECT * FROM x", ""},
+      {"SELECT name FROM pg_cursors", "cursors_view"},
+      {"SELECT pg_advisory_lock(1)", "advisory_lock"},
+      {"SELECT pg_advisory_lock_shared(1,2)", "advisory_lock"},
+      {"SELECT pg_try_advisory_lock(1)", "advisory_lock"},
+      {"SELECT pg_try_advisory_lock_shared($1)", "advisory_lock"},
+      {"select pg_catalog.pg_advisory_lock(1)", "advisory_lock"},
+      {"select Pg_Catalog . /*c*/ PG_ADVISORY_LOCK (1)", "advisory_lock"},
+      {"SELECT \"pg_advisory_lock\" (1)", "advisory_lock"},
+      {"SELECT \"pg_catalog\".\"pg_advisory_lock\"(1)", "advisory_lock"},
+      {"SELECT pg_advisory_unlock(1)", "advisory_unlock"},
+      {"SELECT pg_advisory_unlock_all()", "advisory_unlock"},
+      {"SELECT my_pg_advisory_lock(1), pg_advisory_locks()", ""},
+      {"SELECT currval('s')", "sequence_session"},
+      {"SELECT LASTVAL()", "sequence_session"},
+      {"INSERT INTO t VALUES (1); SELECT lastval()", "sequence_session n=2"},
+      {"SELECT nextval('s')", "sequence_touch"},
+      {"SELECT setval('s', 1)", "sequence_touch"},
+      {"CREATE TABLE t (id int DEFAULT nextval('s'))", "sequence_touch ddl"},
+      {"SELECT dblink_connect('n', 'c')", "dblink"},
+      {"SELECT dblink_connect_u('n', 'c')", "dblink"},
+      {"SELECT * FROM public.dblink('n', 'select 1') AS t(a int)", "dblink"},
+      {"SELECT setseed(0.5)", "setseed"},
+      {"SELECT pg_create_physical_replication_slot('s', true, true)", "replication_slot"},
+      {"SELECT pg_create_logical_replication_slot('s', 'p', true)", "replication_slot"},
+      {"SELECT pg_replication_origin_session_setup('o')", "replication_origin"},
+      {"SELECT pg_backup_start('x')", "backup"},
+      {"SELECT pg_backend_pid()", "backend_pid"},
+      {"SELECT pg_terminate_backend(pg_backend_pid())", "backend_pid"},
+      {"SELECT pg_listening_channels()", "listening_view"},
+      {"SELECT set_config('a', 'b', false)", "set_config_call"},
+      {"SELECT pg_catalog.set_config('search_path', '', false);", "set_config_call"},
+      {"SELECT \"set_config\"('a', 'b', false)", "set_config_call"},
+      {"SELECT set_limit(0.5)", "set_config_call"},
+      {"SELECT * FROM pg_settings", ""},
+      {"UPDATE pg_settings SET setting = 'x' WHERE name = 'y'", "set_config_call"},
+      {"UPDATE pg_catalog.\"pg_settings\" SET setting = 'x'", "set_config_call"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, TemporaryObjects) {
+  constexpr ScanCase kCases[] = {
+      {"CREATE TEMP TABLE t (a int)", "temp_object ddl"},
+      {"CREATE TEMPORARY TABLE t (a int)", "temp_object ddl"},
+      {"CREATE LOCAL TEMP TABLE t (a int)", "temp_object ddl"},
+      {"CREATE GLOBAL TEMPORARY TABLE t (a int)", "temp_object ddl"},
+      {"create/*x*/temp--y\ntable t ()", "temp_object ddl"},
+      {"CREATE TEMP TABLE IF NOT EXISTS t AS SELECT 1", "temp_object ddl"},
+      {"CREATE TEMP VIEW v AS SELECT 1", "temp_object ddl"},
+      {"CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "temp_object ddl"},
+      {"CREATE OR REPLACE TEMPORARY RECURSIVE VIEW v(n) AS SELECT 1", "temp_object ddl"},
+      {"CREATE TEMP SEQUENCE s", "temp_object ddl"},
+      {"CREATE TEMP TABLE t (a int) ON COMMIT DROP", "temp_on_commit_drop ddl"},
+      {"CREATE TEMP TABLE t ON COMMIT /* c */ DROP AS SELECT 1", "temp_on_commit_drop ddl"},
+      {"CREATE TEMP TABLE t (a int) ON COMMIT DELETE ROWS", "temp_object ddl"},
+      {"CREATE TEMP TABLE t (a int) ON COMMIT PRESERVE ROWS", "temp_object ddl"},
+      {"CREATE TEMP TABLE t (a int) ON COMMIT DROP; CREATE TEMP TABLE u ()",
+       "temp_object temp_on_commit_drop ddl n=2"},
+      {"SELECT 1 INTO TEMP t", "temp_object"},
+      {"SELECT 1 AS a INTO TEMPORARY TABLE t FROM x", "temp_object"},
+      {"SELECT 1 INTO LOCAL TEMP t", "temp_object"},
+      {"EXPLAIN ANALYZE CREATE TEMP TABLE t AS SELECT 1", "temp_object"},
+      {"INSERT INTO temp VALUES (1)", ""},
+      {"INSERT INTO temp AS t SELECT 1", ""},
+      {"WITH x AS (INSERT INTO temporary VALUES (1) RETURNING *) SELECT * FROM x", ""},
+      {"MERGE INTO temp USING x ON true WHEN MATCHED THEN DELETE", ""},
+      {"SELECT * FROM temp", ""},
+      {"CREATE TABLE temp (a int)", "ddl"},
+      {"CREATE TABLE \"temp\" (a int)", "ddl"},
+      {"CREATE \"temp\" TABLE x (a int)", "ddl"},
+      {"CREATE UNLOGGED TABLE t (a int)", "ddl"},
+      {"CREATE TABLE pg_temp.t (a int)", "temp_object ddl"},
+      {"CREATE TABLE \"pg_temp\".t (a int)", "temp_object ddl"},
+      {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'select 1'", "temp_object ddl routine_ddl"},
+      {"DROP TABLE pg_temp_3.t", "temp_object ddl"},
+      {"SELECT * FROM PG_TEMP.t", "temp_object"},
+      {"SET search_path = pg_temp, public", "set_session temp_object {search_path}"},
+      {"SET search_path = 'pg_temp'", "set_session temp_object {search_path}"},
+      {"SET search_path TO 'a', 'PG_Temp', 'b'", "set_session temp_object {search_path}"},
+      {"SET search_path TO 'a, pg_temp_5'", "set_session temp_object {search_path}"},
+      {"SET search_path TO 'ppg_pg_tempo'", "set_session temp_object {search_path}"},
+      {"SET search_path TO 'pg_tem', 'p'", "set_session {search_path}"},
+      {"SET search_path TO 'pg_'\n'temp'", "set_session temp_object {search_path}"},
+      {"SET search_path TO $$pg_temp$$", "set_session temp_object {search_path}"},
+      {"SET search_path TO E'\\x70g_temp'", "set_session unsure {search_path} tx=unknown"},
+      {"SET LOCAL search_path TO 'pg_temp'", "set_local temp_object"},
+      {"SET SCHEMA 'pg_temp'", "set_session temp_object {search_path}"},
+      {"SELECT set_config('search_path', 'pg_temp,a', true)", "set_config_call temp_object"},
+      {"SET application_name = 'pg_temp'", "set_session {application_name}"},
+      {"SELECT 'pg_temp'", ""},
+      {"CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = pg_catalog, pg_temp AS 'select 1'",
+       "ddl routine_ddl"},
+      {"ALTER FUNCTION f() SET search_path TO pg_temp", "ddl routine_ddl"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, Transactions) {
+  constexpr ScanCase kCases[] = {
+      {"BEGIN", "begin tx=begins"},
+      {"begin;", "begin tx=begins"},
+      {"BEGIN WORK", "begin tx=begins"},
+      {"BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY", "begin tx=begins"},
+      {"BEGIN ISOLATION LEVEL REPEATABLE READ", "begin tx=begins"},
+      {"START TRANSACTION", "begin tx=begins"},
+      {"START TRANSACTION READ ONLY, DEFERRABLE", "begin tx=begins"},
+      {"COMMIT", "commit tx=ends"},
+      {"COMMIT WORK AND NO CHAIN", "commit tx=ends"},
+      {"COMMIT AND CHAIN", "commit tx=begins"},
+      {"END", "commit tx=ends"},
+      {"END TRANSACTION AND CHAIN", "commit tx=begins"},
+      {"ROLLBACK", "rollback tx=ends"},
+      {"ROLLBACK;", "rollback tx=ends"},
+      {"ROLLBACK AND CHAIN", "rollback tx=begins"},
+      {"ABORT", "rollback tx=ends"},
+      {"ABORT WORK", "rollback tx=ends"},
+      {"ROLLBACK TO SAVEPOINT s", "savepoint"},
+      {"ROLLBACK TO s", "savepoint"},
+      {"ROLLBACK WORK TO SAVEPOINT s", "savepoint"},
+      {"ROLLBACK TRANSACTION TO s", "savepoint"},
+      {"SAVEPOINT s", "savepoint"},
+      {"RELEASE SAVEPOINT s", "savepoint"},
+      {"RELEASE s", "savepoint"},
+      {"PREPARE TRANSACTION 'x'", "two_phase tx=ends"},
+      {"prepare/**/transaction/**/'x'", "two_phase tx=ends"},
+      {"COMMIT PREPARED 'x'", "two_phase"},
+      {"ROLLBACK PREPARED 'x'", "two_phase"},
+      {"begin;select 1;commit", "begin commit tx=ends n=3"},
+      {"commit;begin", "begin commit tx=begins n=2"},
+      {"BEGIN; SAVEPOINT a; ROLLBACK TO a", "begin savepoint tx=begins n=3"},
+      {"ROLLBACK; BEGIN READ ONLY; SELECT 1", "begin rollback tx=begins n=3"},
+      {"BEGIN; DO $$ begin commit; end $$", "do_or_call begin tx=begins n=2"},
+      {"DO $$ begin null; end $$", "do_or_call"},
+      {"DO LANGUAGE plpgsql 'begin end'", "do_or_call"},
+      {"CALL p(1)", "do_or_call"},
+      {"COPY t FROM STDIN", "copy"},
+      {"COPY (SELECT 1) TO STDOUT", "copy"},
+      {"SELECT 1 AS begin, 2 AS commit", ""},
+      {"BEGIN; SELECT 'x", "begin unsure tx=unknown n=2"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, Definitions) {
+  constexpr ScanCase kCases[] = {
+      {"CREATE TABLE t (a int)", "ddl"},
+      {"ALTER TABLE t ADD b int", "ddl"},
+      {"DROP TABLE t", "ddl"},
+      {"CREATE OR REPLACE FUNCTION f() RETURNS int AS $$ select set_config('a','b',false) $$ LANGUAGE sql",
+       "ddl routine_ddl"},
+      {"DROP PROCEDURE p", "ddl routine_ddl"},
+      {"ALTER TABLE t DISABLE TRIGGER ALL", "ddl routine_ddl"},
+      {"CREATE EXTENSION hstore", "ddl routine_ddl"},
+      {"CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO u VALUES (1); DELETE FROM v); SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"SELECT (1;SET x = 1", "unsure tx=unknown"},
+      {"SELECT 1); SET x = 1", "set_session unsure {x} tx=unknown n=2"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, RoutineBodies) {
+  constexpr ScanCase kCases[] = {
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END", "ddl routine_ddl"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE OR REPLACE PROCEDURE p() BEGIN/**/ATOMIC INSERT INTO t VALUES (1); END; COMMIT",
+       "ddl routine_ddl commit tx=ends n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 ELSE 2 END; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN (CASE a WHEN 1 THEN b END) THEN 1 END; "
+       "SELECT 2; END; BEGIN",
+       "ddl routine_ddl begin tx=begins n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC END; SET x = 1", "set_session ddl routine_ddl {x} n=2"},
+      // labels
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS end; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS case; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 end; SELECT t.case, t.end; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN a THEN 1 END end; END; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 case; END; SET x = 1; END",
+       "ddl routine_ddl unsure tx=unknown"},
+      // functions in the body are seen
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT set_config('a','b',false); END",
+       "set_config_call ddl routine_ddl"},
+      // no body
+      {"CREATE FUNCTION begin() RETURNS int AS 'select 1' LANGUAGE sql; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE FUNCTION f(begin atomic) RETURNS int RETURN 1; SET x = 1",
+       "set_session ddl routine_ddl {x} n=2"},
+      {"CREATE TABLE f (a int); BEGIN; SELECT 1; END", "ddl begin commit tx=ends n=4"},
+      {"CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;", "ddl routine_ddl unsure tx=unknown"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, DriversAndTools) {
+  constexpr ScanCase kCases[] = {
+      // pgJDBC, asyncpg, psycopg, node-postgres, Rails, Django, pg_dump
+      {"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED", "set_other"},
+      {"SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "set_other"},
+      {"SET extra_float_digits = 3; SET application_name = 'x'",
+       "set_session {extra_float_digits,application_name} n=2"},
+      {"SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
+       "reset_all unlisten advisory_unlock n=4"},
+      {"ROLLBACK;\nSELECT pg_advisory_unlock_all()", "advisory_unlock rollback tx=ends n=2"},
+      {"BEGIN ISOLATION LEVEL READ COMMITTED", "begin tx=begins"},
+      {"SET client_min_messages TO warning;SET standard_conforming_strings = on",
+       "set_session {client_min_messages,standard_conforming_strings} n=2"},
+      {"SET SESSION timezone TO 'UTC'", "set_session {timezone}"},
+      {"SET idle_in_transaction_session_timeout = 0;", "set_session {idle_in_transaction_session_timeout}"},
+      {"SET default_table_access_method = heap;", "set_session {default_table_access_method}"},
+      {"SET SESSION AUTHORIZATION 'owner'", "set_session set_session_authorization {session_authorization}"},
+      {"SELECT oid, typname FROM pg_type WHERE typname = 'hstore'", ""},
+      {"SELECT t.typname FROM pg_catalog.pg_type t WHERE t.oid = $1", ""},
+      {"SELECT name, setting FROM pg_settings WHERE source='session'", ""},
+      {"select version()", ""},
+      {"-- ping", "n=0"},
+      {"SELECT \"users\".* FROM \"users\" WHERE \"users\".\"id\" = $1 LIMIT $2 /*app:x,action:set*/", ""},
+      {"INSERT INTO \"t\" (\"a\") VALUES ('x') RETURNING \"t\".\"id\"", ""},
+      {"DECLARE \"_django_curs_1_sync_1\" NO SCROLL CURSOR WITH HOLD FOR SELECT 1", "declare_hold"},
+      {"DECLARE \"c\" CURSOR FOR SELECT 'WITH HOLD'", ""},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, AResetScannerIsNew) {
+  SqlScanner s(true, EncodingClass::AsciiSafe);
+  s.feed(as_bytes("SET x = 'unfinished"));
+  EXPECT_EQ(describe(s.finish()), "set_session unsure {x} tx=unknown");
+  s.reset(true, EncodingClass::AsciiSafe);
+  s.feed(as_bytes("select 1"));
+  EXPECT_EQ(describe(s.finish()), "");
+}
+
+TEST(SqlScan, AZeroByteEndsTheText) {
+  using namespace std::string_view_literals;
+  constexpr ScanCase kCases[] = {
+      {"SELECT 1\0SET x = 1"sv, ""},
+      {"SELECT 'a\0'"sv, "unsure tx=unknown"},
+      {"SET x\0"sv, "set_session {x}"},
+      {"\0SET x = 1"sv, "n=0"},
+  };
+  check(kCases);
+}
+
+TEST(SqlScan, CountsStatementsUpToItsLimit) {
+  std::string many;
+  for (int i = 0; i < 70000; ++i) many += "a;";
+  EXPECT_EQ(scan(many), "n=65535");
+  EXPECT_EQ(scan(many + "DEALLOCATE p"), "deallocate n=65535");
+}
+
+TEST(Effects, HaveDistinctNames) {
+  std::set<std::string_view> names;
+  for (std::uint64_t bit = 1; bit <= static_cast<std::uint64_t>(Effect::Unsure); bit <<= 1) {
+    EXPECT_TRUE(names.insert(to_string(static_cast<Effect>(bit))).second);
+  }
+  EXPECT_FALSE(names.contains("?"));
+  EXPECT_EQ(to_string(Effect::BackendPid), "backend_pid");
+  EXPECT_EQ(to_string(Effect::Unsure), "unsure");
+  EXPECT_TRUE(Effects(kPinningEffects).has(Effect::Listen));
+  EXPECT_FALSE(Effects(kPinningEffects).has_any(Effect::SetSession | Effect::Begin | Effect::SetLocal));
+}
+
+}  // namespace
+}  // namespace sidepool::protocol
