@@ -1,0 +1,65 @@
+// src/upstream/resolver.h -- host names to addresses, off the loops and without ever keeping anybody waiting.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/io/loop.h"
+#include "src/io/socket.h"
+#include "src/upstream/endpoint.h"
+
+namespace sidepool::upstream {
+
+using Addresses = std::vector<io::SocketAddress>;  // in the order of getaddrinfo (RFC 6724); never empty
+
+// A few threads that call getaddrinfo(3), started when needed, shared by all loops. They are the process's
+// own and not libuv's pool, because a loop cannot be closed before its requests in that pool have ended, and
+// a dead name server holds getaddrinfo for many seconds: here a lookup that nobody wants any more finishes by
+// itself, and the destructor does not wait for it either. Thread-safe.
+class Resolver {
+ public:
+  // The names are looked up with the C library, so /etc/hosts, nsswitch and search domains hold.
+  explicit Resolver(unsigned max_threads = 4);
+  // Replaces getaddrinfo in tests: called on the resolver's threads, returns 0 or an EAI_* code.
+  using Lookup = int (*)(const std::string& host, std::uint16_t port, Addresses& found);
+  Resolver(unsigned max_threads, Lookup lookup);
+  ~Resolver();
+  Resolver(const Resolver&) = delete;
+  Resolver& operator=(const Resolver&) = delete;
+
+ private:
+  friend class Resolution;
+  struct Job;
+  struct Shared;
+  void submit(std::shared_ptr<Job> job);
+  const std::shared_ptr<Shared> shared_;
+};
+
+// One lookup on behalf of an object on a loop. Destroying it cancels. Used on the loop's thread.
+class Resolution {
+ public:
+  // Never called from inside start(). May start or destroy the Resolution. An error's reason is "dns".
+  using Found = void (*)(void* owner, Result<Addresses> addresses) noexcept;
+
+  Resolution() = default;
+  Resolution(const Resolution&) = delete;
+  Resolution& operator=(const Resolution&) = delete;
+  ~Resolution() { cancel(); }
+
+  // A unix socket or an IP literal needs no lookup; nullopt for everything else.
+  static std::optional<Result<Addresses>> without_lookup(const Endpoint& endpoint);
+  // A lookup that still runs is cancelled first.
+  Status start(Resolver& resolver, io::Loop& loop, const Endpoint& endpoint, void* owner, Found found);
+  void cancel() noexcept;
+
+ private:
+  static void on_wake(uv_async_t* handle) noexcept;
+  std::shared_ptr<Resolver::Job> job_;
+  io::Handle<uv_async_t> async_;
+  void* owner_ = nullptr;
+  Found found_ = nullptr;
+};
+
+}  // namespace sidepool::upstream
