@@ -1,0 +1,65 @@
+// cloudsql/encode.cpp -- see the header.
+#include "src/cloudsql/encode.h"
+
+#include <cstdint>
+
+namespace sidepool::cloudsql {
+
+std::string percent_encode(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == '~';
+    if (plain) {
+      out += c;
+    } else {
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    }
+  }
+  return out;
+}
+
+std::string form_encode(std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {
+  std::string out;
+  for (const auto& [name, value] : fields) {
+    if (!out.empty()) out += '&';
+    out += percent_encode(name);
+    out += '=';
+    out += percent_encode(value);
+  }
+  return out;
+}
+
+std::string base64url(std::string_view bytes) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  std::string out;
+  std::uint32_t bits = 0;
+  unsigned have = 0;
+  for (const char c : bytes) {
+    bits = (bits << 8 | static_cast<std::uint8_t>(c)) & 0xffffff;
+    have += 8;
+    for (; have >= 6; have -= 6) out += kDigits[bits >> (have - 6) & 63];
+  }
+  if (have > 0) out += kDigits[bits << (6 - have) & 63];
+  return out;
+}
+
+std::string one_line(std::string_view text, std::size_t max) {
+  const bool cut = text.size() > max;
+  if (cut) {
+    while (max > 0 && (static_cast<std::uint8_t>(text[max]) & 0xc0) == 0x80) --max;
+    text = text.substr(0, max);
+  }
+  std::string out{text};
+  for (char& c : out)
+    if (static_cast<std::uint8_t>(c) < 0x20 || c == 0x7f) c = ' ';
+  while (out.ends_with(' ')) out.pop_back();
+  if (cut) out += "...";
+  return out;
+}
+
+}  // namespace sidepool::cloudsql

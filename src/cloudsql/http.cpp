@@ -1,0 +1,199 @@
+// cloudsql/http.cpp -- see the header.
+#include "src/cloudsql/http.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "src/cloudsql/encode.h"
+
+namespace sidepool::cloudsql {
+namespace {
+
+struct UrlFree {
+  void operator()(CURLU* u) const noexcept { curl_url_cleanup(u); }
+};
+
+struct HeaderFree {
+  void operator()(curl_slist* list) const noexcept {
+    for (curl_slist* i = list; i; i = i->next)
+      OPENSSL_cleanse(i->data, std::char_traits<char>::length(i->data));
+    curl_slist_free_all(list);
+  }
+};
+using Headers = std::unique_ptr<curl_slist, HeaderFree>;
+
+struct Received {
+  std::string body;
+  bool too_large = false;
+};
+
+std::size_t on_body(char* data, std::size_t, std::size_t n, void* into) noexcept {
+  auto* received = static_cast<Received*>(into);
+  if (n > kMaxHttpBody - received->body.size()) {
+    received->too_large = true;
+    return CURL_WRITEFUNC_ERROR;
+  }
+  received->body.append(data, n);
+  return n;
+}
+
+int on_progress(void* stopping, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noexcept {
+  return static_cast<const std::atomic<bool>*>(stopping)->load(std::memory_order_relaxed) ? 1 : 0;
+}
+
+bool append(Headers& list, const char* line) {
+  curl_slist* longer = curl_slist_append(list.get(), line);
+  if (!longer) return false;
+  static_cast<void>(list.release());  // `longer` begins with the same node
+  list.reset(longer);
+  return true;
+}
+
+bool build_headers(Headers& list, const HttpRequest& request) {
+  for (const std::string& line : request.headers)
+    if (!append(list, line.c_str())) return false;
+  // A token that would break out of its header line is no token.
+  if (request.bearer.view().find_first_of(std::string_view{"\r\n\0", 3}) != std::string_view::npos)
+    return false;
+  if (!request.bearer.empty()) {
+    std::string line = "Authorization: Bearer ";
+    line.reserve(line.size() + request.bearer.view().size() + 1);
+    line += request.bearer.view();
+    const bool ok = append(list, line.c_str());
+    wipe(line);
+    if (!ok) return false;
+  }
+  // Small bodies need no round trip to ask whether they are welcome.
+  return append(list, "Expect:");
+}
+
+const char* reason_of(CURLcode code) noexcept {
+  switch (code) {  // NOLINT(clang-diagnostic-switch-enum): a hundred others are all "transport"
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return "resolve";
+    case CURLE_COULDNT_CONNECT:
+      return "connect";
+    case CURLE_OPERATION_TIMEDOUT:
+      return "timeout";
+    case CURLE_ABORTED_BY_CALLBACK:
+      return "stopped";
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+      return "tls";
+    default:
+      return "transport";
+  }
+}
+
+std::string host_of(const std::string& url) {
+  const std::unique_ptr<CURLU, UrlFree> parsed{curl_url()};
+  char* host = nullptr;
+  if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
+      curl_url_get(parsed.get(), CURLUPART_HOST, &host, 0) != CURLUE_OK)
+    return {};
+  std::string out = host;
+  curl_free(host);
+  return out;
+}
+
+}  // namespace
+
+HttpRequest HttpRequest::within(std::chrono::milliseconds most) const {
+  return {method,
+          url,
+          headers,
+          bearer.copy(),
+          body.copy(),
+          use_proxy,
+          std::min(connect_timeout, most),
+          std::min(timeout, most)};
+}
+
+struct CurlHttp::Handle {
+  const std::atomic<bool>* stopping;
+  CURL* curl;
+  std::array<char, CURL_ERROR_SIZE> error{};
+
+  explicit Handle(const std::atomic<bool>& stop) : stopping(&stop), curl(nullptr) {
+    static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (once == CURLE_OK) curl = curl_easy_init();
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle() { curl_easy_cleanup(curl); }
+
+  void set_up(const HttpRequest& request, Received& received, const Headers& headers) {
+    curl_easy_reset(curl);  // options only: connections and DNS answers stay
+    error.front() = '\0';
+    curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error.data());
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, stopping);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+    if (!request.use_proxy || is_loopback_url(request.url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    if (request.method == HttpRequest::Method::Post) {
+      curl_easy_setopt(curl, CURLOPT_POST, 1L);
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.view().size()));
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.view().data());
+    }
+  }
+};
+
+CurlHttp::CurlHttp(const std::atomic<bool>& stopping) : handle_(std::make_unique<Handle>(stopping)) {}
+CurlHttp::CurlHttp(CurlHttp&&) noexcept = default;
+CurlHttp::~CurlHttp() = default;
+
+Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
+  Headers headers;
+  if (!handle_->curl || !build_headers(headers, request))
+    return fail(Errc::Io, "the HTTP request to " + host_of(request.url) + " could not be built", 0,
+                "transport");
+  Received received;
+  handle_->set_up(request, received, headers);
+  const CURLcode code = curl_easy_perform(handle_->curl);
+  HttpResponse response;
+  curl_easy_getinfo(handle_->curl, CURLINFO_RESPONSE_CODE, &response.status);
+  curl_off_t seconds = 0;
+  curl_easy_getinfo(handle_->curl, CURLINFO_RETRY_AFTER, &seconds);
+  curl_easy_reset(handle_->curl);  // what was lent above ends with this call
+  if (received.too_large) {
+    wipe(received.body);
+    return fail(Errc::Io, "the answer of " + host_of(request.url) + " is larger than 1 MiB", 0, "too_large");
+  }
+  if (code != CURLE_OK) {
+    wipe(received.body);
+    const char* detail = handle_->error.front() != '\0' ? handle_->error.data() : curl_easy_strerror(code);
+    const Errc errc = code == CURLE_OPERATION_TIMEDOUT ? Errc::Timeout : Errc::Io;
+    return fail(errc, "request to " + host_of(request.url) + " failed: " + one_line(detail, 256), 0,
+                reason_of(code));
+  }
+  response.body = std::move(received.body);
+  // Days are as good as for ever; the cap keeps the arithmetic of a hostile header harmless.
+  if (seconds > 0) response.retry_after = std::chrono::seconds{std::min<curl_off_t>(seconds, 86'400)};
+  return response;
+}
+
+bool is_loopback_url(const std::string& url) {
+  std::string host = host_of(url);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost" || host == "::1") return true;
+  in_addr v4{};
+  return inet_pton(AF_INET, host.c_str(), &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+}  // namespace sidepool::cloudsql

@@ -1,0 +1,62 @@
+// cloudsql/http.h -- one blocking HTTP request at a time, over libcurl, for the api thread.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/cloudsql/secret.h"
+
+namespace sidepool::cloudsql {
+
+struct HttpRequest {
+  enum class Method : unsigned char { Get, Post } method = Method::Get;
+  std::string url{};
+  std::vector<std::string> headers{};  // "Name: value"
+  SecretText bearer{};                 // sent as "Authorization: Bearer …" when not empty
+  SecretText body{};                   // of a Post
+  // Proxies of the environment (HTTPS_PROXY, NO_PROXY, …) as curl reads them; never for loopback addresses.
+  bool use_proxy = true;
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds timeout{30'000};
+
+  // The same, with no more time than `most`.
+  HttpRequest within(std::chrono::milliseconds most) const;
+};
+
+struct HttpResponse {
+  long status = 0;
+  std::string body{};  // may hold a token: whoever reads one out of it wipes it
+  std::chrono::milliseconds retry_after{0};
+};
+
+// An answer of any status is a response; an Error of Errc::Io or Errc::Timeout means that there was none. Its
+// reason is resolve, connect, tls, timeout, stopped, too_large or transport.
+using HttpSend = std::function<Result<HttpResponse>(const HttpRequest&)>;
+
+inline constexpr std::size_t kMaxHttpBody = 1 << 20;
+
+// Keeps connections open between requests. One thread at a time; `stopping` may be set by any thread and ends
+// a running request within a second. Redirects are not followed (a token must not travel where an answer
+// sends it).
+class CurlHttp {
+ public:
+  explicit CurlHttp(const std::atomic<bool>& stopping);
+  CurlHttp(CurlHttp&&) noexcept;
+  ~CurlHttp();
+
+  Result<HttpResponse> send(const HttpRequest& request);
+
+ private:
+  struct Handle;
+  std::unique_ptr<Handle> handle_;
+};
+
+// The host of an URL is this machine: 127.0.0.0/8, ::1 or localhost. False for what is not an http(s) URL.
+bool is_loopback_url(const std::string& url);
+
+}  // namespace sidepool::cloudsql

@@ -1,0 +1,335 @@
+// cloudsql/source.cpp -- the api thread's loop and the doors into it.
+#include "src/cloudsql/source.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <random>
+#include <system_error>
+
+#include "src/cloudsql/client_key.h"
+
+namespace sidepool::cloudsql {
+namespace {
+
+// Condition variables sleep by a clock that stops while the machine does, and certificates end by one that
+// people set: so the loop looks at both at least this often.
+constexpr Millis kMaxSleep = std::chrono::seconds{30};
+
+Now system_now() {
+  timespec boot{};
+  clock_gettime(CLOCK_BOOTTIME, &boot);
+  return {
+      std::chrono::floor<Millis>(std::chrono::system_clock::now()),
+      std::chrono::floor<Millis>(std::chrono::seconds{boot.tv_sec} + std::chrono::nanoseconds{boot.tv_nsec})};
+}
+
+std::function<double()> system_random() {
+  return [engine = std::mt19937_64{std::random_device{}()}]() mutable {
+    return std::uniform_real_distribution<double>{0.0, 1.0}(engine);
+  };
+}
+
+Error stopped_error() { return {Errc::Io, 0, "sidepool is stopping", "stopped"}; }
+
+}  // namespace
+
+Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
+  auto credentials = load_credentials(options.credentials, options.environment);
+  if (!credentials) return tl::unexpected(std::move(credentials.error()));
+  if (options.api.quota_project.empty()) options.api.quota_project = credentials->quota_project;
+  const bool clear_text =
+      options.api.endpoint.starts_with("http://") && !is_loopback_url(options.api.endpoint);
+  const std::string endpoint = options.api.endpoint;
+  std::unique_ptr<CloudSql> source{new CloudSql{std::move(options), std::move(*credentials)}};
+  source->log(LogLevel::Info, source->credentials_text_);
+  if (clear_text)
+    source->log(LogLevel::Warning, endpoint + " is not https: access tokens travel in clear text");
+  if (const std::string who = source->principal(); !who.empty()) source->tell_principal(who);
+  try {
+    // The key takes as long as a call or two: it is made while the first ones are under way.
+    if (!source->key_) source->key_making_ = std::async(std::launch::async, make_client_key);
+    source->thread_ = std::thread{[raw = source.get()] { raw->run(); }};
+  } catch (const std::system_error& e) {
+    return fail(Errc::Limit, "the api thread could not be started", e.code().value(), "threads");
+  }
+  return source;
+}
+
+CloudSql::CloudSql(SourceOptions options, Credentials credentials)
+    : log_(std::move(options.log)),
+      now_(options.now ? std::move(options.now) : system_now),
+      credentials_text_(credentials.description),
+      send_(std::move(options.send)),
+      random_(options.random ? std::move(options.random) : system_random()),
+      tokens_(std::move(credentials)),
+      api_(std::move(options.api)),
+      key_(std::move(options.key)),
+      principal_(tokens_.credentials().principal) {
+  if (!send_)
+    send_ = [curl = std::make_shared<CurlHttp>(stopping_)](const HttpRequest& request) {
+      return curl->send(request);
+    };
+}
+
+CloudSql::~CloudSql() { stop(); }
+
+void CloudSql::add(const InstanceKey& key) {
+  {
+    const std::lock_guard lock{mutex_};
+    static_cast<void>(entry_of(key));
+  }
+  changed_.notify_one();
+}
+
+void CloudSql::remove(const InstanceKey& key) {
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return;
+    // A refresh that runs for it keeps the entry alive, finds nobody waiting, and its result goes with the
+    // entry.
+    for (Callback& waiter : found->second->waiters)
+      orphans_.emplace_back(std::move(waiter),
+                            fail(Errc::Config, "the instance is no longer configured", 0, "removed"));
+    found->second->waiters.clear();
+    entries_.erase(found);
+  }
+  changed_.notify_one();
+}
+
+InfoPtr CloudSql::current(const InstanceKey& key) const {
+  const WallTime wall = now_().wall;
+  const std::lock_guard lock{mutex_};
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return nullptr;
+  const Entry& entry = *found->second;
+  return entry.schedule.valid(wall) && !entry.schedule.suspected() ? entry.info : nullptr;
+}
+
+void CloudSql::request(const InstanceKey& key, Callback callback) {
+  {
+    const std::lock_guard lock{mutex_};
+    if (!stopped_) {
+      requests_.emplace_back(key, std::move(callback));
+      callback = nullptr;
+    }
+  }
+  if (callback) return callback(tl::unexpected(stopped_error()));
+  changed_.notify_one();
+}
+
+void CloudSql::report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind) {
+  const Now now = now_();
+  {
+    const std::lock_guard lock{mutex_};
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return;
+    Entry& entry = *found->second;
+    ++entry.stats.dial_failures;
+    if (!entry.info || entry.info->epoch != epoch) return;
+    if (kind == DialFailure::Tcp) entry.schedule.force(now);
+    if (kind == DialFailure::Certificate) entry.schedule.suspect(now);
+  }
+  changed_.notify_one();
+}
+
+std::vector<InstanceStatus> CloudSql::status() const {
+  const WallTime wall = now_().wall;
+  const std::lock_guard lock{mutex_};
+  std::vector<InstanceStatus> out;
+  out.reserve(entries_.size());
+  for (const auto& [key, entry] : entries_) {
+    out.push_back(entry->stats);
+    out.back().valid = entry->schedule.valid(wall);
+    out.back().failing = entry->schedule.failures() > 0;
+  }
+  return out;
+}
+
+std::string CloudSql::principal() const {
+  const std::lock_guard lock{mutex_};
+  return principal_;
+}
+
+void CloudSql::wake() {
+  {
+    const std::lock_guard lock{mutex_};
+    woken_ = true;
+  }
+  changed_.notify_one();
+}
+
+void CloudSql::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  {
+    const std::lock_guard lock{mutex_};
+    stopped_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+CloudSql::Entry& CloudSql::entry_of(const InstanceKey& key) {
+  EntryPtr& entry = entries_[key];
+  if (!entry) {
+    entry = std::make_shared<Entry>();
+    entry->key = key;
+    entry->stats.key = key;
+  }
+  return *entry;
+}
+
+void CloudSql::log(LogLevel level, std::string_view text) const {
+  if (log_) log_(level, text);
+}
+
+void CloudSql::deliver(std::vector<Delivery> deliveries) {
+  for (auto& [callback, answer] : deliveries) callback(std::move(answer));
+}
+
+void CloudSql::run() {
+  std::unique_lock lock{mutex_};
+  while (!stopped_) {
+    woken_ = false;
+    const Now now = now_();
+    look_at_clock(now);
+    if (auto answers = answer_requests(now); !answers.empty()) {
+      lock.unlock();
+      deliver(std::move(answers));
+      lock.lock();
+      continue;
+    }
+    if (const EntryPtr entry = next_refresh(now)) {
+      refresh(entry, lock);
+      continue;
+    }
+    const Millis sleep = std::clamp(next_wake(now) - now.boot, Millis{1}, kMaxSleep);
+    changed_.wait_for(lock, sleep,
+                      [this] { return stopped_ || woken_ || !requests_.empty() || !orphans_.empty(); });
+  }
+  auto rest = give_up();
+  lock.unlock();
+  deliver(std::move(rest));
+}
+
+std::vector<CloudSql::Delivery> CloudSql::give_up() {
+  std::vector<Delivery> out = std::move(orphans_);
+  orphans_.clear();
+  for (auto& [key, callback] : requests_)
+    out.emplace_back(std::move(callback), tl::unexpected(stopped_error()));
+  for (auto& [key, entry] : entries_)
+    for (Callback& waiter : entry->waiters)
+      out.emplace_back(std::move(waiter), tl::unexpected(stopped_error()));
+  requests_.clear();
+  entries_.clear();
+  return out;
+}
+
+void CloudSql::look_at_clock(Now now) {
+  if (!clock_.jumped(now)) return;
+  for (auto& [key, entry] : entries_) entry->schedule.force(now);
+}
+
+std::vector<CloudSql::Delivery> CloudSql::answer_requests(Now now) {
+  std::vector<Delivery> out = std::move(orphans_);
+  orphans_.clear();
+  for (auto& [key, callback] : requests_) {
+    Entry& entry = entry_of(key);
+    switch (entry.schedule.on_client(now)) {
+      case RefreshSchedule::Answer::Serve:
+        out.emplace_back(std::move(callback), entry.info);
+        break;
+      case RefreshSchedule::Answer::Wait:
+        entry.waiters.push_back(std::move(callback));
+        break;
+      case RefreshSchedule::Answer::Fail:
+        out.emplace_back(std::move(callback), tl::unexpected(entry.last_error));
+        break;
+    }
+  }
+  requests_.clear();
+  return out;
+}
+
+// Entries with somebody waiting come first.
+CloudSql::EntryPtr CloudSql::next_refresh(Now now) {
+  EntryPtr found;
+  for (auto& [key, entry] : entries_) {
+    if (!entry->schedule.should_start(now)) continue;
+    if (!found || (found->waiters.empty() && !entry->waiters.empty())) found = entry;
+  }
+  return found;
+}
+
+BootTime CloudSql::next_wake(Now now) const {
+  BootTime at = now.boot + kMaxSleep;
+  for (const auto& [key, entry] : entries_) at = std::min(at, entry->schedule.wake_at(now));
+  return at;
+}
+
+void CloudSql::refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock) {
+  const Now started = now_();
+  entry->schedule.started(started);
+  lock.unlock();
+  auto result = fetch(entry->key);
+  const bool done = result.has_value();
+  lock.lock();
+  auto settled = settle(*entry, std::move(result), started);
+  lock.unlock();
+  if (!settled.news.empty()) log(settled.level, settled.news);
+  deliver(std::move(settled.answers));
+  if (done) learn_principal();  // last, so that nobody waits for it
+  lock.lock();
+}
+
+CloudSql::Settled CloudSql::settle(Entry& entry, CallResult<InfoPtr> result, Now started) {
+  const Now now = now_();
+  const std::string name = entry.key.instance.canonical();
+  Settled out;
+  if (result && entry.schedule.succeeded(now, (*result)->expires, random_())) {
+    entry.info = std::move(*result);
+    entry.stats.expires = entry.info->expires;
+    entry.stats.last_refresh = now.boot - started.boot;
+    const bool news = ++entry.stats.successes == 1 || !entry.stats.last_error.empty();
+    out.level = news ? LogLevel::Info : LogLevel::Debug;
+    out.news =
+        "fetched connection information of " + name + ", valid for " +
+        std::to_string(std::chrono::floor<std::chrono::seconds>(entry.info->expires - now.wall).count()) +
+        " s";
+    entry.stats.last_error.clear();
+    entry.gate.reset();
+  } else if (result) {
+    out.level = LogLevel::Error;
+    out.news = note_failure(
+        entry, Error{Errc::Api, 0, "the new certificate of " + name + " is over on arrival", "clock"}, now);
+  } else {
+    CallFailure& failure = result.error();
+    entry.schedule.failed(now, failure.kind, failure.retry_after, random_());
+    out.level = entry.schedule.valid(now.wall) ? LogLevel::Warning : LogLevel::Error;
+    out.news = note_failure(entry, std::move(failure.error), now);
+    if (stopped_) out.news.clear();
+  }
+  const bool usable = entry.schedule.valid(now.wall);
+  for (Callback& waiter : entry.waiters)
+    out.answers.emplace_back(std::move(waiter),
+                             usable ? Answer{entry.info} : Answer{tl::unexpected(entry.last_error)});
+  entry.waiters.clear();
+  return out;
+}
+
+// The line to log, empty if this error has been logged in the last minute.
+std::string CloudSql::note_failure(Entry& entry, Error error, Now now) {
+  ++entry.stats.failures[error.reason.empty() ? "unknown" : error.reason];
+  entry.stats.last_error = error.what;
+  entry.last_error = std::move(error);
+  const auto left_out = entry.gate.admit(entry.last_error.what, now.boot);
+  if (!left_out) return {};
+  std::string line = entry.last_error.what;
+  if (const auto advice = remedy(entry.last_error); !advice.empty()) line += ". " + std::string{advice};
+  if (entry.schedule.valid(now.wall)) line += " (the certificate in use is still valid)";
+  if (*left_out > 0) line += " (the same " + std::to_string(*left_out) + " times more in the last minute)";
+  return line;
+}
+
+}  // namespace sidepool::cloudsql

@@ -1,0 +1,185 @@
+// cloudsql/source.h -- the api thread: keeps the connection information of every instance fresh and hands it
+// out.
+#pragma once
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "src/cloudsql/api.h"
+#include "src/cloudsql/connection_info.h"
+#include "src/cloudsql/credentials.h"
+#include "src/cloudsql/log_gate.h"
+#include "src/cloudsql/refresh.h"
+#include "src/cloudsql/token.h"
+
+namespace sidepool::cloudsql {
+
+enum class LogLevel : std::uint8_t { Debug, Info, Warning, Error };
+// Called on the api thread, on start()'s caller, and never under a lock. Never gets a secret.
+using LogHook = std::function<void(LogLevel, std::string_view)>;
+
+// What a dial with some connection information ran into.
+enum class DialFailure : std::uint8_t {
+  Tcp,          // the address may have changed: fetch anew
+  Certificate,  // handshake failure or an alert about our certificate before the first server byte: replace
+                // it
+};
+
+struct SourceOptions {
+  CredentialOptions credentials{};
+  Environment environment{};
+  ApiOptions api{};
+  LogHook log{};
+  // Seams for tests; what is not set is libcurl, the system's clocks, its randomness and a fresh key.
+  HttpSend send{};
+  std::function<Now()> now{};
+  std::function<double()> random{};
+  tls::KeyPtr key{};
+};
+
+struct InstanceStatus {
+  InstanceKey key;
+  bool valid = false;           // a dial would be served now
+  bool failing = false;         // the last refresh failed
+  WallTime expires{};           // of the certificate in use; the epoch if there never was one
+  std::uint64_t successes = 0;  // refreshes
+  std::map<std::string, std::uint64_t> failures{};  // by reason
+  std::uint64_t dial_failures = 0;
+  Millis last_refresh{0};    // how long the last successful refresh took, tokens included
+  std::string last_error{};  // empty while things go well
+};
+
+// Any thread may call any method, except stop(), which must not be called from a callback.
+//
+// A refresh belongs to the entry, not to who asked: callers that stop waiting change nothing. Entries are
+// never dropped for failing, so their limiter and their memory of the last error hold whatever clients do.
+class CloudSql {
+ public:
+  using Answer = Result<InfoPtr>;
+  // Called exactly once, on the api thread and outside every lock: post to your own mailbox and return. It
+  // must not throw. After stop() it is called at once, on the caller's thread, with an error.
+  using Callback = std::function<void(Answer)>;
+
+  // Reads the credential files, then starts the api thread and, beside it, the making of the key. No network
+  // yet.
+  static Result<std::unique_ptr<CloudSql>> start(SourceOptions options);
+  ~CloudSql();
+  CloudSql(const CloudSql&) = delete;
+  CloudSql& operator=(const CloudSql&) = delete;
+
+  // Keeps this entry fresh from now on, whether anybody asks or not.
+  void add(const InstanceKey& key);
+  // Ends it; who waits for it gets an error.
+  void remove(const InstanceKey& key);
+
+  // What is there if it may be used now and nothing better is on its way, else nullptr: then request(). Never
+  // waits.
+  InfoPtr current(const InstanceKey& key) const;
+  // Adds the entry if need be. A failing instance without a valid certificate answers with the last error at
+  // once.
+  void request(const InstanceKey& key, Callback callback);
+  // `epoch`: of the information that was dialled with. Reports about a replaced one are counted and otherwise
+  // ignored.
+  void report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind);
+
+  std::vector<InstanceStatus> status() const;
+  // E-mail of the principal; empty while it is not known (the metadata server is asked once).
+  std::string principal() const;
+  // For the start log: "Authorizing with …".
+  const std::string& credentials_text() const noexcept { return credentials_text_; }
+
+  // Makes the api thread look at its clocks again (a test moved them, a signal says the machine was resumed).
+  void wake();
+  // Interrupts what runs (within a second), answers who waits, joins the thread. Called again it does
+  // nothing.
+  void stop();
+
+ private:
+  struct Entry {
+    InstanceKey key;
+    RefreshSchedule schedule;
+    InfoPtr info;
+    std::vector<Callback> waiters;
+    Error last_error;
+    LogGate gate;
+    InstanceStatus stats;
+  };
+  using EntryPtr = std::shared_ptr<Entry>;
+  using Delivery = std::pair<Callback, Answer>;
+
+  // The outcome of a refresh, to be carried out without the lock.
+  struct Settled {
+    std::vector<Delivery> answers;
+    LogLevel level = LogLevel::Info;
+    std::string news;  // empty: nothing to log
+  };
+
+  CloudSql(SourceOptions options, Credentials credentials);
+
+  // Under the lock.
+  Entry& entry_of(const InstanceKey& key);
+  void look_at_clock(Now now);
+  std::vector<Delivery> answer_requests(Now now);
+  EntryPtr next_refresh(Now now);
+  BootTime next_wake(Now now) const;
+  Settled settle(Entry& entry, CallResult<InfoPtr> result, Now started);
+  static std::string note_failure(Entry& entry, Error error, Now now);
+  std::vector<Delivery> give_up();
+
+  // On the api thread, without the lock.
+  void run();
+  void refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock);
+  CallResult<InfoPtr> fetch(const InstanceKey& key);
+  CallResult<const Token*> token(Scope scope, const Caller& caller);
+  Status ensure_key();
+  void learn_principal();
+  void tell_principal(const std::string& name) const;
+  Caller caller_within(BootTime deadline);
+  bool pause(Millis time, BootTime deadline);
+
+  void log(LogLevel level, std::string_view text) const;
+  static void deliver(std::vector<Delivery> deliveries);
+
+  // Set before the thread starts and never changed.
+  const LogHook log_;
+  const std::function<Now()> now_;
+  const std::string credentials_text_;
+
+  // The api thread's own.
+  HttpSend send_;
+  std::function<double()> random_;
+  TokenCache tokens_;
+  SqlAdmin api_;
+  std::future<tls::KeyPtr> key_making_;
+  tls::KeyPtr key_;
+  std::string public_key_;
+  ClockWatch clock_;
+  std::array<LogGate, 2> token_gates_;
+  std::uint64_t last_epoch_ = 0;
+  bool principal_asked_ = false;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::map<InstanceKey, EntryPtr> entries_;
+  std::vector<std::pair<InstanceKey, Callback>> requests_;
+  std::vector<Delivery> orphans_;  // answers for who waited on a removed entry
+  std::string principal_;
+  bool woken_ = false;
+  bool stopped_ = false;
+
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace sidepool::cloudsql

@@ -1,0 +1,109 @@
+// cloudsql/source_fetch.cpp -- one refresh, on the api thread without the lock: tokens, settings,
+// certificate.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "src/cloudsql/client_key.h"
+#include "src/cloudsql/source.h"
+
+namespace sidepool::cloudsql {
+namespace {
+
+// For everything that one refresh does, retries included.
+constexpr Millis kRefreshBudget = std::chrono::seconds{60};
+constexpr int kUnauthorized = 401;
+
+}  // namespace
+
+Caller CloudSql::caller_within(BootTime deadline) {
+  Caller caller;
+  caller.now = now_;
+  caller.random = [this] { return random_(); };
+  caller.pause = [this, deadline](Millis time) { return pause(time, deadline); };
+  caller.send = [this, deadline](const HttpRequest& request) -> Result<HttpResponse> {
+    const Millis left = deadline - now_().boot;
+    if (left <= Millis{0}) return fail(Errc::Timeout, "the refresh took longer than 60 s", 0, "timeout");
+    return send_(request.within(left));
+  };
+  return caller;
+}
+
+bool CloudSql::pause(Millis time, BootTime deadline) {
+  if (now_().boot + time > deadline) return false;
+  std::unique_lock lock{mutex_};
+  return !changed_.wait_for(lock, time, [this] { return stopped_; });
+}
+
+CallResult<const Token*> CloudSql::token(Scope scope, const Caller& caller) {
+  auto got = tokens_.get(scope, caller);
+  const Error* trouble = tokens_.trouble(scope);
+  LogGate& gate = token_gates_[static_cast<std::size_t>(scope)];
+  if (!trouble) gate.reset();
+  if (got && trouble && gate.admit(trouble->what, now_().boot)) {
+    std::string line = trouble->what + " (the token in use is still valid)";
+    if (const auto advice = remedy(*trouble); !advice.empty()) line += ". " + std::string{advice};
+    log(LogLevel::Warning, line);
+  }
+  return got;
+}
+
+Status CloudSql::ensure_key() {
+  if (!key_ && key_making_.valid()) key_ = key_making_.get();
+  if (key_ && public_key_.empty()) public_key_ = public_key_pem(key_.get());
+  if (key_ && !public_key_.empty()) return {};
+  return fail(Errc::Tls, "no RSA key could be made: " + tls::openssl_error(), 0, "key");
+}
+
+CallResult<InfoPtr> CloudSql::fetch(const InstanceKey& key) {
+  const Caller caller = caller_within(now_().boot + kRefreshBudget);
+  const auto admin = token(Scope::Admin, caller);
+  if (!admin) return tl::unexpected(admin.error());
+  // The settings first: a refusal of both calls costs one.
+  auto settings = api_.connect_settings(key.instance, **admin, caller);
+  if (!settings) {
+    if (settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+    return tl::unexpected(std::move(settings.error()));
+  }
+  const Token* login = nullptr;
+  if (key.iam) {
+    const auto got = token(Scope::Login, caller);
+    if (!got) return tl::unexpected(got.error());
+    login = *got;
+  }
+  if (auto ok = ensure_key(); !ok) return tl::unexpected(unusable(std::move(ok.error()), ""));
+  const auto pem = api_.ephemeral_cert(key.instance, public_key_, **admin, login, caller);
+  if (!pem) {
+    // Which of the two tokens was refused is not said.
+    if (pem.error().error.sys == kUnauthorized) {
+      tokens_.distrust(Scope::Admin);
+      if (login) tokens_.distrust(Scope::Login);
+    }
+    return tl::unexpected(pem.error());
+  }
+  const WallTime* login_end = login && login->expires ? &*login->expires : nullptr;
+  auto info = make_connection_info(key, ++last_epoch_, std::move(*settings), *pem, key_.get(), login_end);
+  if (!info) return tl::unexpected(unusable(std::move(info.error()), key.instance.canonical()));
+  return std::move(*info);
+}
+
+void CloudSql::tell_principal(const std::string& name) const {
+  log(LogLevel::Info,
+      "the principal is " + name + "; its PostgreSQL role for IAM logins is " + role_name(name));
+}
+
+void CloudSql::learn_principal() {
+  const auto* server = std::get_if<MetadataServer>(&tokens_.credentials().source);
+  if (principal_asked_ || !server) return;
+  principal_asked_ = true;
+  const std::string name =
+      fetch_metadata_principal(*server, caller_within(now_().boot + std::chrono::seconds{5}));
+  if (name.empty()) return;
+  {
+    const std::lock_guard lock{mutex_};
+    principal_ = name;
+  }
+  tell_principal(name);
+}
+
+}  // namespace sidepool::cloudsql
