@@ -14,14 +14,14 @@ using protocol::Buffer;
 using protocol::Bytes;
 
 enum class Do : std::uint8_t {
-  ToServer,      // write `bytes`
-  ToClient,      // write `bytes`
-  Acquire,       // ask the broker for a server; answer with on_granted or on_refused
-  Release,       // the server is free again; its ServerState says in what condition
-  CloseServer,   // the server is unfit for anybody: cancel what runs, close it
-  CloseClient,   // after everything before it has been written
-  CancelServer,  // send a CancelRequest for what the server runs now
-  LoginDone,     // the startup parameters are known to be good: send the welcome
+  ToServer,       // write `bytes`
+  ToClient,       // write `bytes`
+  AcquireServer,  // ask the broker for a server; answer with on_granted or on_refused
+  ReleaseServer,  // the server is free again; its ServerState says in what condition
+  CloseServer,    // the server is unfit for anybody: cancel what runs, close it
+  CloseClient,    // after everything before it has been written
+  CancelServer,   // send a CancelRequest for what the server runs now
+  LoginDone,      // the startup parameters are known to be good: send the welcome
 };
 
 struct Action {

@@ -98,7 +98,7 @@ Phase Session::phase() const noexcept {
 
 void Session::acquire(Actions& out) {
   state_ = State::Waiting;
-  out.add(Do::Acquire);
+  out.add(Do::AcquireServer);
 }
 
 void Session::on_granted(ServerState& server, Actions& out) {
@@ -203,7 +203,7 @@ void Session::release(Actions& out) {
   state_ = State::Idle;
   server_ = nullptr;
   hold_for_ready_ = false;
-  out.add(Do::Release);
+  out.add(Do::ReleaseServer);
 }
 
 void Session::close_server(Actions& out) {

@@ -210,7 +210,7 @@ void Session::replay_failed(Actions& out) {
   server_->require(CleanUp::Parameters);
   server_->last_session = {};
   server_ = nullptr;
-  out.add(Do::Release);
+  out.add(Do::ReleaseServer);
   on_refused(why, out);
 }
 
