@@ -42,8 +42,13 @@ std::string BrokerCore::check_group(Index g) const {
     if (waits_[w].group != g || waits_[w].order <= last) return "group: queue out of order";
     last = waits_[w].order;
   }
+  Index first = group.waiting.front();
+  for (std::uint32_t i = 0; i < group.covered && first != kNone; ++i) first = waits_[first].in_queue.next;
+  if (first != group.first_unmet || group.covered > waiting)
+    return "group: its first client without a server is another";
   const std::uint32_t coming = group.opening + group.recalled;
-  if (group.unmet != (waiting > coming ? waiting - coming : 0)) return "group: demand not refreshed";
+  if (group.unmet != (waiting > coming ? waiting - coming : 0) || group.covered != waiting - group.unmet)
+    return "group: demand not refreshed";
   if (waiting > group.recalled && !group.idle.empty()) return "a client waits while a usable server is idle";
   return {};
 }

@@ -113,7 +113,12 @@ void BrokerCore::remove_client(Index w) {
   WaitRecord& wait = waits_[w];
   PoolRecord& pool = pools_[wait.pool];
   if (pool.notify == w) pool.notify = wait.by_pool.next;
-  groups_[wait.group].waiting.erase(waits_, w);
+  GroupRecord& group = groups_[wait.group];
+  if (group.first_unmet == w)
+    group.first_unmet = wait.in_queue.next;
+  else if (group.first_unmet == kNone || wait.order < waits_[group.first_unmet].order)
+    --group.covered;
+  group.waiting.erase(waits_, w);
   local(wait.group, wait.waiter.session.worker).waiting.erase(waits_, w);
   pool.waiting.erase(waits_, w);
   wait.waiting = false;
@@ -162,6 +167,7 @@ Acquire BrokerCore::acquire(PoolId id, SessionId session, StateKey key, Time now
   const Index w = new_waiter(p, session);
   waits_[w].group = g;
   groups_[g].waiting.push_back(waits_, w);
+  if (groups_[g].first_unmet == kNone) groups_[g].first_unmet = w;
   local(g, session.worker).waiting.push_back(waits_, w);
   pool.waiting.push_back(waits_, w);
   if (pool.notify == kNone) pool.notify = w;

@@ -53,8 +53,13 @@ void BrokerCore::refresh_group(Index g) {
   const std::uint32_t unmet = group.waiting.size() > coming ? group.waiting.size() - coming : 0;
   pool.unmet = pool.unmet - group.unmet + unmet;
   group.unmet = unmet;
+  for (; group.covered < std::min(coming, group.waiting.size()); ++group.covered)
+    group.first_unmet = waits_[group.first_unmet].in_queue.next;
+  for (; group.covered > coming; --group.covered)
+    group.first_unmet =
+        group.first_unmet == kNone ? group.waiting.back() : waits_[group.first_unmet].in_queue.prev;
   if (unmet != 0)
-    pool.hungry.set(groups_, g, waits_[group.waiting.front()].order);
+    pool.hungry.set(groups_, g, waits_[group.first_unmet].order);
   else
     pool.hungry.erase(groups_, g);
 }

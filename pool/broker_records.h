@@ -55,6 +55,10 @@ struct GroupRecord {
   std::uint32_t opening = 0;   // each of them serves one waiting client, or parks
   std::uint32_t recalled = 0;  // so does each of these
   std::uint32_t unmet = 0;     // waiting clients beyond opening + recalled, as of the last refresh
+  // The first `covered` clients of the queue have a server coming; the next one is first_unmet (kNone: all
+  // have). So the group's claim on a free slot is as old as that client, not as old as its head.
+  std::uint32_t covered = 0;
+  Index first_unmet = kNone;
   IndexList<ServerRecord, &ServerRecord::by_group> idle;
   WaitQueue waiting;
   std::vector<Local> local;  // by worker

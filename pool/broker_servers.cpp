@@ -140,7 +140,7 @@ bool BrokerCore::owed_in_pool(Index p, Index g, bool has_waiter) const {
   const std::uint32_t others = other_clients + (trial_ready(pool) ? 1 : 0) + own_demand(pool);
   if (others == 0 || pool.slots - pool.closing + others <= pool.limits.size) return false;
   if (!has_waiter) return true;
-  return (first != kNone && first != g && outranks(groups_[first].waiting.front(), g)) ||
+  return (first != kNone && first != g && outranks(groups_[first].first_unmet, g)) ||
          (own_demand(pool) != 0 && outranks(lines_[pool.own].waiting.front(), g)) ||
          (trial_ready(pool) && outranks(lines_[pool.trial].waiting.front(), g));
 }
@@ -153,7 +153,7 @@ bool BrokerCore::owed_in_broker(Index p, Index g, bool has_waiter) const {
   if (!has_waiter) return true;
   if (clients != 0 && !hungry_.empty() && hungry_.top() != p) {
     const PoolRecord& other = pools_[hungry_.top()];
-    if (outranks(groups_[other.hungry.top()].waiting.front(), g)) return true;
+    if (outranks(groups_[other.hungry.top()].first_unmet, g)) return true;
   }
   return logins_ < login_cap() && !ready_.empty() && outranks(lines_[ready_.top()].waiting.front(), g);
 }
