@@ -60,7 +60,10 @@ AcceptMachine::Event AcceptMachine::feed(Bytes& in) {
       return fail(sqlstate::kProtocolViolation, "expected password response, got message type " +
                                                     std::to_string(static_cast<unsigned char>(slice->type)));
     }
-    if (slice->first && slice->last) return on_message(slice->body());
+    if (slice->first && slice->last) {
+      if (const auto e = on_message(slice->body()); e != Event::None) return e;
+      continue;
+    }
     // The size has been checked against what may be held; in one piece, so that growing leaves no copy
     // behind.
     if (slice->first) held_.reserve(slice->body_size);
@@ -70,7 +73,7 @@ AcceptMachine::Event AcceptMachine::feed(Bytes& in) {
     const auto e = on_message(held_);
     wipe(held_);
     Buffer{}.swap(held_);
-    return e;
+    if (e != Event::None) return e;
   }
   if (framer_->bad()) return fail(sqlstate::kProtocolViolation, "invalid length of password message");
   return Event::None;

@@ -320,6 +320,15 @@ TEST(Accept, ScramWithoutInitialData) {
   EXPECT_NE(take(m).find("r=clientserver"), std::string::npos);
 }
 
+TEST(Accept, PipelinedMessagesAreNotForgotten) {
+  auto m = started();
+  m.ask_scram(*make_verifier(*derive("pw", as_bytes("salt"), 2)), "server");
+  Buffer b;
+  sasl_initial_response(b, kScramMechanism, as_bytes("n,,n=,r=client"));
+  sasl_response(b, as_bytes("c=biws,r=clientserver,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="));
+  EXPECT_EQ(give(m, b), Event::ScramFailed);
+}
+
 TEST(Accept, RefuseOnceAndForGood) {
   auto m = started();
   m.refuse({.severity = "FATAL", .code = "53300", .message = "too many"});
