@@ -36,8 +36,9 @@ void set_option(int fd, int level, int name, int value, const char* what) noexce
 
 std::optional<SocketAddress> SocketAddress::from_ip(std::string_view ip, std::uint16_t port) {
   std::string host(ip);
+  if (host.find('\0') != std::string::npos) return std::nullopt;
   in_addr a4{};
-  if (::inet_pton(AF_INET, host.c_str(), &a4) == 1 && host.size() == ip.size()) {
+  if (::inet_pton(AF_INET, host.c_str(), &a4) == 1) {
     sockaddr_in s{};
     s.sin_family = AF_INET, s.sin_addr = a4, s.sin_port = htons(port);
     return from_raw(reinterpret_cast<const sockaddr*>(&s), sizeof s);

@@ -45,12 +45,11 @@ bool Failure::certificate_refused() const noexcept {
 }
 
 std::string Failure::text() const {
-  if (alert)
-    return std::string("the peer refused with the TLS alert \"") + SSL_alert_desc_string_long(*alert) + "\"";
   if (unexpected_eof) return "the peer closed the connection during the TLS handshake";
   if (sys != 0) return std::strerror(sys);
   if (ssl != 0) {
     const char* reason = ERR_reason_error_string(ssl);
+    // A received alert is such a reason too: "tlsv13 alert certificate required".
     return reason ? reason : "TLS failed";
   }
   return "no failure";

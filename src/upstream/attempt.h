@@ -70,6 +70,9 @@ struct Failure {
 struct Connected {
   io::Stream stream{};
   io::SocketAddress peer{};
+  // The one of the route that accepted, with the address that did: a CancelRequest has to go to the same
+  // server.
+  Endpoint endpoint{};
   // A password may be sent over it as it is (product.md §4.3): verified TLS, loopback or a unix socket.
   bool may_send_cleartext = false;
   Timings timings{};

@@ -300,6 +300,8 @@ void Dialer::succeed() noexcept {
   Connected c;
   c.stream = std::move(stream_);
   c.peer = addresses_[address_];
+  c.endpoint = route_.endpoints[endpoint_];
+  if (!c.peer.is_unix()) c.endpoint.address = c.peer.host();
   c.may_send_cleartext =
       c.peer.is_unix() || c.peer.is_loopback() || (c.stream.tls() && route_.tls.verifies_peer);
   c.timings = timings_;

@@ -10,6 +10,9 @@ namespace sidepool::upstream {
 struct Endpoint {
   std::string host;
   std::uint16_t port = 5432;
+  // An IP literal to dial instead of looking `host` up, as libpq's hostaddr; `host` is still the name for
+  // TLS.
+  std::string address{};
 
   bool is_unix() const noexcept { return !host.empty() && (host.front() == '/' || host.front() == '@'); }
   std::string socket_path() const { return host + "/.s.PGSQL." + std::to_string(port); }

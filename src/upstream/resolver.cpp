@@ -127,7 +127,8 @@ std::optional<Result<Addresses>> Resolution::without_lookup(const Endpoint& endp
     if (!address) return Result<Addresses>(tl::unexpected(address.error()));
     return Result<Addresses>(Addresses{*address});
   }
-  if (auto address = io::SocketAddress::from_ip(endpoint.host, endpoint.port))
+  if (auto address = io::SocketAddress::from_ip(endpoint.address.empty() ? endpoint.host : endpoint.address,
+                                                endpoint.port))
     return Result<Addresses>(Addresses{*address});
   return std::nullopt;
 }
