@@ -7,7 +7,12 @@ namespace sidepool::protocol {
 
 void SqlJudge::word(std::string_view text, bool whole) noexcept {
   KnownWord known = known_word(text);
-  effects_ |= known.effects;
+  if (known.word == Word::Other && step_ == Step::Nothing) {  // most words
+    body_start_ = false;
+    push(Word::Other);
+    return;
+  }
+  note(known.effects);
   // Behind a dot every key word is an ordinary name.
   if (previous_ == Word::Dot && !is_name(known.word)) known.word = Word::Other;
   if (known.word != Word::Other) key_word(known.word);
@@ -16,9 +21,14 @@ void SqlJudge::word(std::string_view text, bool whole) noexcept {
   push(known.word);
 }
 
+void SqlJudge::note(Effects e) noexcept {
+  effects_ |= e;
+  watch_ = watch_ || e.has(Effect::SetConfigCall);
+}
+
 void SqlJudge::quoted(std::string_view text, bool whole) noexcept {
   const KnownWord known = known_quoted(text);
-  effects_ |= known.effects;
+  note(known.effects);
   if (known.word != Word::Other) key_word(known.word);
   if (step_ != Step::Nothing) step({Kind::Quoted, Word::Other, text, whole});
   body_start_ = false;

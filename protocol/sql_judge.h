@@ -21,7 +21,7 @@ class SqlJudge {
   void symbol(char c) noexcept;
 
   // The literal that just began may hold a search_path: tell by temp_in_literal() if pg_temp is in it.
-  bool watches_literal() const noexcept { return watch_ || effects_.has(Effect::SetConfigCall); }
+  bool watches_literal() const noexcept { return watch_; }
   void temp_in_literal() noexcept { effects_ |= Effect::TempObject; }
   void backslash_in_string() noexcept { effects_ |= Effect::BackslashInString; }
   void doubt() noexcept { effects_ |= Effect::Unsure; }
@@ -56,6 +56,7 @@ class SqlJudge {
   };
   enum class Scope : std::uint8_t { Session, Local, Reset };
 
+  void note(Effects e) noexcept;
   void step(const Token& t) noexcept;
   void first_word(Word w) noexcept;
   void key_word(Word w) noexcept;

@@ -1,5 +1,6 @@
 // protocol/sql_literals.cpp -- the scanner inside string constants and dollar quotes (manual 4.1.2).
 #include <algorithm>
+#include <string_view>
 
 #include "protocol/sql_chars.h"
 #include "protocol/sql_scan.h"
@@ -30,13 +31,21 @@ const SqlScanner::Byte* SqlScanner::string(const Byte* p, const Byte* end) noexc
   watch(p, q);
   if (q == end) return q;
   if (*q == '\\') {
-    if (watching_) judge_.doubt();
     lex_ = Lex::StringEscape;
     return q + 1;
   }
   gap_ = new_line_ = false;
   lex_ = Lex::AfterString;
   return q + 1;
+}
+
+// \n, \", \\ and their like are no part of pg_temp; numbers and other letters may be.
+const SqlScanner::Byte* SqlScanner::string_escape(const Byte* p) noexcept {
+  constexpr std::string_view kHarmless = "\\'\"bfnrt/";
+  if (watching_ && kHarmless.find(static_cast<char>(*p)) == kHarmless.npos) judge_.doubt();
+  watched_ = 0;
+  lex_ = Lex::String;
+  return p + 1;
 }
 
 // Two quotes are one in the literal; and a literal goes on, in its kind, behind white space with a line break

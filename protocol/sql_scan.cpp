@@ -74,7 +74,7 @@ void SqlScanner::lex(const Byte* p, const Byte* end) noexcept {
         p = string(p, end);
         break;
       case Lex::StringEscape:
-        ++p, lex_ = Lex::String;
+        p = string_escape(p);
         break;
       case Lex::AfterString:
       case Lex::AfterStringMinus:

@@ -83,6 +83,7 @@ class SqlScanner {
   void quoted_ended() noexcept;
   void begin_literal(Lex state, Literal kind) noexcept;
   const Byte* string(const Byte* p, const Byte* end) noexcept;
+  const Byte* string_escape(const Byte* p) noexcept;
   const Byte* after_string(const Byte* p, const Byte* end) noexcept;
   const Byte* dollar(const Byte* p, const Byte* end) noexcept;
   const Byte* dollar_body(const Byte* p, const Byte* end) noexcept;

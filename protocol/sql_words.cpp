@@ -125,6 +125,9 @@ constexpr std::size_t kCount = std::size(kEntries);
 constexpr std::size_t kShortest = 2;
 constexpr std::size_t kLongest = 35;
 
+// Many more than words, so that most others find their slot empty.
+constexpr std::size_t kSlots = 1024;
+
 constexpr unsigned fold(char c) noexcept {
   const auto u = static_cast<unsigned char>(c);
   return u >= 'A' && u <= 'Z' ? u | 0x20U : u;
@@ -135,11 +138,11 @@ constexpr std::size_t slot(std::string_view s) noexcept {
   const unsigned first = static_cast<unsigned char>(s.front()) | 0x20U;
   const unsigned last = static_cast<unsigned char>(s.back()) | 0x20U;
   const unsigned middle = static_cast<unsigned char>(s[s.size() / 2]) | 0x20U;
-  return (first * 19 + last * 5 + middle * 37 + static_cast<unsigned>(s.size()) * 83) & 255U;
+  return (first * 19 + last * 5 + middle * 37 + static_cast<unsigned>(s.size()) * 83) % kSlots;
 }
 
 struct Table {
-  std::array<std::uint8_t, 256> head{};  // index + 1 into kEntries, 0: none
+  std::array<std::uint8_t, kSlots> head{};  // index + 1 into kEntries, 0: none
   std::array<std::uint8_t, kCount> next{};
 };
 constexpr Table make_table() {
