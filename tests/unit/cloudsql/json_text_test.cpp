@@ -83,7 +83,7 @@ TEST(Certificates, RequestAndAnswer) {
   EXPECT_FALSE(read_ephemeral_cert("no"));
 }
 
-TEST(Tokens, Replies) {
+TEST(TokenReplies, AreChecked) {
   const auto good = read_token_reply(R"({"access_token":"t","expires_in":3599,"refresh_token":"r"})");
   ASSERT_TRUE(good);
   EXPECT_EQ(good->access_token.view(), "t");

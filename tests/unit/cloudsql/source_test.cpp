@@ -1,0 +1,408 @@
+// The api thread: one refresh for all who wait, what failures do, and how it ends.
+#include "src/cloudsql/source.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "tests/unit/cloudsql/fake_google.h"
+
+namespace sidepool::cloudsql {
+namespace {
+
+using namespace std::chrono_literals;
+using test::Call;
+using test::FakeGoogle;
+using testing::HasSubstr;
+
+std::optional<Result<HttpResponse>> forbidden(const Call& call) {
+  if (call.url.find("/connectSettings") == std::string::npos) return std::nullopt;
+  return Result<HttpResponse>{FakeGoogle::error(403, "notAuthorized", "Not authorized.")};
+}
+
+class Source : public testing::Test {
+ protected:
+  Source() {
+    SourceOptions options;
+    options.environment.metadata_host = "127.0.0.1:99";
+    options.api.endpoint = "http://127.0.0.1:98";
+    options.api.user_agent = "sidepool/test";
+    options.send = google_.send();
+    options.now = [this] { return clock_.now(); };
+    options.random = [] { return 0.0; };
+    options.key = test::rsa_key();
+    options.log = [this](LogLevel, std::string_view text) {
+      const std::lock_guard lock{log_mutex_};
+      log_.emplace_back(text);
+    };
+    source_ = std::move(*CloudSql::start(std::move(options)));
+  }
+  ~Source() override {
+    google_.set_fault(nullptr);
+    source_->stop();
+  }
+
+  std::future<CloudSql::Answer> ask(const InstanceKey& key) {
+    auto promise = std::make_shared<std::promise<CloudSql::Answer>>();
+    auto future = promise->get_future();
+    source_->request(key, [promise](CloudSql::Answer a) { promise->set_value(std::move(a)); });
+    return future;
+  }
+  InfoPtr fetch(const InstanceKey& key) {
+    auto answer = ask(key).get();
+    EXPECT_TRUE(answer) << answer.error().what;
+    return answer ? *answer : nullptr;
+  }
+  void pass(Millis t) {
+    clock_.pass(t);
+    source_->wake();
+  }
+  std::string log() {
+    const std::lock_guard lock{log_mutex_};
+    std::string all;
+    for (const auto& line : log_) all += line + "\n";
+    return all;
+  }
+  // Everything that was due has been done when an answer for another instance comes back.
+  void settle() { static_cast<void>(ask(other_).get()); }
+
+  const InstanceKey key_{{"p", "us-central1", "i"}, false};
+  const InstanceKey iam_{{"p", "us-central1", "i"}, true};
+  const InstanceKey other_{{"p", "us-central1", "other"}, false};
+  test::FakeClock clock_;
+  FakeGoogle google_{clock_};
+  std::mutex log_mutex_;
+  std::vector<std::string> log_;
+  std::unique_ptr<CloudSql> source_;
+};
+
+TEST_F(Source, FetchesWhatADialNeeds) {
+  EXPECT_EQ(source_->current(key_), nullptr);
+  const InfoPtr info = fetch(key_);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->key, key_);
+  EXPECT_EQ(targets(*info, IpType::Public).value(), std::vector<std::string>{"127.0.0.2"});
+  EXPECT_EQ(targets(*info, IpType::Auto).value(), std::vector<std::string>{"127.0.0.2"});
+  EXPECT_THAT(targets(*info, IpType::Private).error().what,
+              HasSubstr("does not have IP of type \"PRIVATE\""));
+  EXPECT_FALSE(targets(*info, IpType::Psc));
+  EXPECT_TRUE(info->mdx);
+  EXPECT_EQ(info->sni, "");
+  EXPECT_EQ(info->database_version, "POSTGRES_15");
+  EXPECT_LE(info->expires, clock_.now().wall + 1h);
+  EXPECT_GT(info->expires, clock_.now().wall + 59min);
+  EXPECT_EQ(source_->current(key_), info);
+  EXPECT_EQ(fetch(key_), info);
+  EXPECT_EQ(google_.count("sql/v1beta4"), 2U);
+  EXPECT_EQ(google_.calls()[1].bearer, "admin-1");
+  EXPECT_EQ(google_.calls()[2].body.find("access_token"), std::string::npos) << "no login token without IAM";
+  EXPECT_THAT(log(), HasSubstr("Authorizing with Application Default Credentials"));
+}
+
+TEST_F(Source, TheContextMakesHandshakesWithTheInstance) {
+  const InfoPtr info = fetch(key_);
+  const auto leaf = test::make_identity({.cn = "p:i"}, &google_.root);
+  const tls::Context server{SSL_CTX_new(TLS_server_method()), SSL_CTX_free};
+  SSL_CTX_use_certificate(server.get(), leaf.cert.get());
+  SSL_CTX_use_PrivateKey(server.get(), leaf.key.get());
+  SSL_CTX_set1_verify_cert_store(server.get(),
+                                 tls::read_anchors(test::pem(google_.root.cert.get()))->front().get());
+  SSL_CTX_set_verify(server.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  test::Handshake h{info->context.get(), server.get()};
+  h.run();
+  EXPECT_TRUE(h.ok());
+  const tls::CertPtr seen{SSL_get1_peer_certificate(h.server)};
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(EVP_PKEY_eq(X509_get0_pubkey(seen.get()), test::shared_rsa_key()), 1);
+}
+
+TEST_F(Source, IamHasACertificateOfItsOwnWithTheLoginToken) {
+  google_.set_life(1h, 30min);
+  const InfoPtr plain = fetch(key_);
+  const InfoPtr iam = fetch(iam_);
+  EXPECT_NE(plain, iam);
+  EXPECT_EQ(source_->current(key_), plain) << "one never turns into the other";
+  const auto calls = google_.calls();
+  const auto last = std::find_if(calls.rbegin(), calls.rend(), [](const Call& c) {
+    return c.url.find("generateEphemeralCert") != std::string::npos;
+  });
+  EXPECT_THAT(last->body, HasSubstr(R"("access_token":"login-)"));
+  EXPECT_TRUE(last->bearer.starts_with("admin-"));
+  EXPECT_EQ(iam->expires, clock_.now().wall + 30min) << "the token's end is the certificate's";
+  EXPECT_GT(plain->expires, iam->expires);
+}
+
+TEST_F(Source, AThousandWaitersCostOneRefresh) {
+  std::promise<void> gate;
+  const auto open = gate.get_future().share();
+  google_.set_fault([open](const Call&) -> std::optional<Result<HttpResponse>> {
+    open.wait();
+    return std::nullopt;
+  });
+  std::vector<std::future<CloudSql::Answer>> answers;
+  for (int i = 0; i < 1000; ++i) answers.push_back(ask(key_));
+  gate.set_value();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+  EXPECT_EQ(google_.count("sql/v1beta4"), 2U);
+}
+
+TEST_F(Source, APermanentRefusalIsNoStorm) {
+  google_.set_fault(forbidden);
+  for (int i = 0; i < 1000; ++i) {
+    const auto answer = ask(key_).get();
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().reason, "notAuthorized");
+    clock_.pass(10ms);
+  }
+  EXPECT_LE(google_.count("sql/v1beta4"), 4U);
+  EXPECT_EQ(google_.count("/token"), 1U);
+  const std::string text = log();
+  EXPECT_THAT(text, HasSubstr("Error 403: Not authorized., notAuthorized. Grant the principal the role"));
+  EXPECT_EQ(text.find("Error 403"), text.rfind("Error 403")) << "said once";
+  // The fault is lifted: the next client that comes 5 s after the last call gets through.
+  google_.set_fault(nullptr);
+  clock_.pass(5s);
+  EXPECT_TRUE(ask(key_).get());
+  const auto status = source_->status();
+  ASSERT_EQ(status.size(), 1U);
+  EXPECT_TRUE(status[0].valid);
+  EXPECT_FALSE(status[0].failing);
+  EXPECT_EQ(status[0].successes, 1U);
+  EXPECT_GE(status[0].failures.at("notAuthorized"), 2U);
+  EXPECT_EQ(status[0].last_error, "");
+}
+
+TEST_F(Source, RefreshesAheadOfTheEndWithoutBeingAsked) {
+  source_->add(key_);
+  google_.wait_for(":generateEphemeralCert", 1);
+  const InfoPtr first = fetch(key_);
+  pass(57min);
+  google_.wait_for(":generateEphemeralCert", 2);
+  const InfoPtr second = fetch(key_);
+  EXPECT_GT(second->epoch, first->epoch);
+  EXPECT_GT(second->expires, first->expires);
+}
+
+TEST_F(Source, AFailedRefreshIsInvisibleWhileTheCertificateIsValid) {
+  const InfoPtr first = fetch(key_);
+  google_.set_fault(forbidden);
+  pass(57min);
+  google_.wait_for("/connectSettings", 2);
+  EXPECT_EQ(fetch(key_), first);
+  settle();
+  EXPECT_THAT(log(), HasSubstr("(the certificate in use is still valid)"));
+  pass(4min);
+  const auto over = ask(key_).get();
+  EXPECT_FALSE(over) << "a certificate is not used past its end";
+  EXPECT_EQ(source_->current(key_), nullptr);
+}
+
+TEST_F(Source, AFrozenMachineGetsANewCertificateAtUse) {
+  const InfoPtr first = fetch(key_);
+  clock_.pass(3h);  // and nothing woke the api thread
+  EXPECT_EQ(source_->current(key_), nullptr);
+  const InfoPtr second = fetch(key_);
+  EXPECT_NE(first, second);
+  EXPECT_GT(second->expires, clock_.now().wall);
+}
+
+TEST_F(Source, AClockSetByHandIsNoticed) {
+  fetch(key_);
+  clock_.set(10min, 0ms);
+  source_->wake();
+  google_.wait_for(":generateEphemeralCert", 2);
+}
+
+TEST_F(Source, AFailedDialFetchesAnewAndServesTheOldMeanwhile) {
+  const InfoPtr first = fetch(key_);
+  source_->report_dial_failure(key_, first->epoch, DialFailure::Tcp);
+  google_.wait_for(":generateEphemeralCert", 2);
+  settle();
+  EXPECT_GT(fetch(key_)->epoch, first->epoch);
+  EXPECT_EQ(source_->status()[0].dial_failures, 1U);
+}
+
+TEST_F(Source, ARefusedCertificateIsNotHandedOutAgain) {
+  const InfoPtr first = fetch(key_);
+  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
+  const InfoPtr second = fetch(key_);
+  EXPECT_GT(second->epoch, first->epoch);
+  // A late report about the first certificate says nothing about the second.
+  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
+  EXPECT_EQ(source_->current(key_), second);
+  EXPECT_EQ(google_.count(":generateEphemeralCert"), 2U);
+}
+
+TEST_F(Source, ARefusedCertificateIsServedIfThereIsNoOther) {
+  const InfoPtr first = fetch(key_);
+  google_.set_fault(forbidden);
+  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
+  EXPECT_EQ(fetch(key_), first);
+}
+
+TEST_F(Source, OneTokenExpiryCostsOneRefresh) {
+  google_.set_life(1h, 1h);
+  source_->add(iam_);
+  google_.wait_for(":generateEphemeralCert", 1);
+  settle();
+  const auto before = google_.count(iam_.instance.instance + ":generateEphemeralCert");
+  pass(57min);
+  google_.wait_for("instances/i:generateEphemeralCert", before + 1);
+  for (int i = 0; i < 5; ++i) {
+    pass(1min);
+    settle();
+  }
+  EXPECT_EQ(google_.count("instances/i:generateEphemeralCert"), before + 1);
+}
+
+TEST_F(Source, AnUnauthorizedTokenIsReplaced) {
+  bool first = true;
+  google_.set_fault([&first](const Call& call) -> std::optional<Result<HttpResponse>> {
+    if (call.url.find("/connectSettings") == std::string::npos || !std::exchange(first, false))
+      return std::nullopt;
+    return Result<HttpResponse>{FakeGoogle::error(401, "authError")};
+  });
+  EXPECT_FALSE(ask(key_).get());
+  clock_.pass(5s);
+  EXPECT_TRUE(ask(key_).get());
+  EXPECT_EQ(google_.count("/token"), 2U);
+}
+
+TEST_F(Source, BadCertificatesAreErrors) {
+  const std::pair<std::string, const char*> cases[] = {
+      {R"({"ephemeralCert":{"cert":"junk"}})", "failed to decode valid PEM cert"},
+      {"{}", "no client certificate"},
+      {"junk", "no client certificate"},
+  };
+  for (const auto& [body, text] : cases) {
+    google_.set_fault([&body = body](const Call& call) -> std::optional<Result<HttpResponse>> {
+      if (call.url.find(":generateEphemeralCert") == std::string::npos) return std::nullopt;
+      return Result<HttpResponse>{FakeGoogle::json(body)};
+    });
+    clock_.pass(5s);
+    const auto answer = ask(key_).get();
+    ASSERT_FALSE(answer);
+    EXPECT_THAT(answer.error().what, HasSubstr(text));
+  }
+  google_.set_fault(nullptr);
+  google_.set_life(-1h, 2h);
+  clock_.pass(5s);
+  const auto answer = ask(key_).get();
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().what, HasSubstr("over on arrival"));
+}
+
+TEST_F(Source, ThePrincipalIsLearnedAndLogged) {
+  fetch(key_);
+  settle();
+  EXPECT_EQ(source_->principal(), "app@proj.iam.gserviceaccount.com");
+  EXPECT_THAT(
+      log(),
+      HasSubstr("the principal is app@proj.iam.gserviceaccount.com; its PostgreSQL role for IAM logins "
+                "is app@proj.iam"));
+  EXPECT_EQ(google_.count("/email"), 1U);
+}
+
+TEST_F(Source, RemovedEntriesAnswerWhoWaits) {
+  std::promise<void> reached;
+  std::promise<void> gate;
+  const auto open = gate.get_future().share();
+  std::once_flag once;
+  google_.set_fault([&, open](const Call&) -> std::optional<Result<HttpResponse>> {
+    std::call_once(once, [&] { reached.set_value(); });
+    open.wait();
+    return std::nullopt;
+  });
+  auto answer = ask(key_);
+  reached.get_future().wait();
+  source_->remove(key_);
+  gate.set_value();
+  const auto got = answer.get();
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().reason, "removed");
+  EXPECT_TRUE(source_->status().empty());
+}
+
+TEST_F(Source, StopAnswersEverybodyAndLaterCallersAtOnce) {
+  std::promise<void> gate;
+  const auto open = gate.get_future().share();
+  google_.set_fault([open](const Call&) -> std::optional<Result<HttpResponse>> {
+    open.wait();
+    return std::nullopt;
+  });
+  std::vector<std::future<CloudSql::Answer>> answers;
+  for (int i = 0; i < 10; ++i) answers.push_back(ask(i % 2 == 0 ? key_ : other_));
+  google_.wait_for("/token", 1);
+  std::thread stopper{[this] { source_->stop(); }};
+  // Once it is stopping an answer is there before request() returns.
+  for (;;) {
+    auto late = ask(key_);
+    const bool at_once = late.wait_for(0s) == std::future_status::ready;
+    if (at_once) {
+      EXPECT_EQ(late.get().error().reason, "stopped");
+      break;
+    }
+    answers.push_back(std::move(late));
+  }
+  gate.set_value();
+  stopper.join();
+  unsigned stopped = 0;
+  for (auto& answer : answers) {
+    const auto got = answer.get();
+    stopped += !got && got.error().reason == "stopped" ? 1 : 0;
+  }
+  EXPECT_GE(stopped, 5U) << "those of the instance whose refresh never began";
+  source_->stop();
+}
+
+TEST_F(Source, ManyThreads) {
+  std::vector<std::thread> threads;
+  std::atomic<int> served{0};
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 50; ++i) {
+        const InstanceKey key{{"p", "us-central1", "i" + std::to_string((t + i) % 3)}, i % 2 == 0};
+        const auto answer = ask(key).get();
+        if (answer) {
+          ++served;
+          if (i % 10 == 0) source_->report_dial_failure(key, (*answer)->epoch, DialFailure::Certificate);
+        }
+        static_cast<void>(source_->current(key));
+        static_cast<void>(source_->status());
+        pass(1s);
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(served, 200);
+}
+
+TEST(SourceStart, BadCredentialsAreOneError) {
+  SourceOptions options;
+  options.credentials.credentials_file = "/nonexistent/key.json";
+  const auto source = CloudSql::start(std::move(options));
+  ASSERT_FALSE(source);
+  EXPECT_EQ(source.error().code, Errc::Config);
+  EXPECT_THAT(source.error().what, HasSubstr("open /nonexistent/key.json: No such file or directory"));
+}
+
+TEST(SourceStart, StopsWithoutEverBeingAsked) {
+  SourceOptions options;
+  options.credentials.token = SecretText{std::string_view{"T"}};
+  options.key = test::rsa_key();
+  EXPECT_TRUE(CloudSql::start(std::move(options)));
+}
+
+TEST(SourceStart, TokensOverPlainHttpToAnotherMachineAreWarnedAbout) {
+  std::string text;
+  SourceOptions options;
+  options.credentials.token = SecretText{std::string_view{"T"}};
+  options.key = test::rsa_key();
+  options.api.endpoint = "http://10.0.0.1/";
+  options.log = [&text](LogLevel, std::string_view line) { text += line; };
+  ASSERT_TRUE(CloudSql::start(std::move(options)));
+  EXPECT_THAT(text, HasSubstr("clear text"));
+}
+
+}  // namespace
+}  // namespace sidepool::cloudsql
