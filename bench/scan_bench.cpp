@@ -10,13 +10,13 @@ namespace {
 
 using namespace sidepool::protocol;
 
-const std::string kPoint = "SELECT abalance FROM pgbench_accounts WHERE aid = $1;";
-const std::string kOrm =
+const std::string point_text = "SELECT abalance FROM pgbench_accounts WHERE aid = $1;";
+const std::string orm_text =
     "SELECT \"users\".\"id\", \"users\".\"email\", \"users\".\"first_name\", \"users\".\"last_name\", "
     "\"users\".\"created_at\" FROM \"users\" INNER JOIN \"memberships\" ON \"memberships\".\"user_id\" = "
     "\"users\".\"id\" WHERE \"memberships\".\"team_id\" = $1 AND \"users\".\"deleted_at\" IS NULL ORDER BY "
     "\"users\".\"last_name\" ASC, \"users\".\"id\" ASC LIMIT $2 /*application:shop,controller:users*/";
-const std::string kReport = R"(
+const std::string report_text = R"(
 WITH monthly AS (
   SELECT date_trunc('month', o.created_at) AS month, c.region, sum(o.total_cents) / 100.0 AS revenue,
          count(DISTINCT o.customer_id) AS customers
@@ -32,8 +32,10 @@ SELECT month, region, revenue, customers,
   FROM monthly
  ORDER BY region, month DESC NULLS LAST
 )";
-const std::string kSettings = "SET extra_float_digits = 3; SET application_name = 'PostgreSQL JDBC Driver'";
-const std::string kBlob = "INSERT INTO blobs (id, data) VALUES (1, '" + std::string(64 * 1024, 'x') + "')";
+const std::string settings_text =
+    "SET extra_float_digits = 3; SET application_name = 'PostgreSQL JDBC Driver'";
+const std::string blob_text =
+    "INSERT INTO blobs (id, data) VALUES (1, '" + std::string(64 * 1024, 'x') + "')";
 
 void scan(benchmark::State& state, const std::string& text, EncodingClass encoding) {
   SqlScanner s(true, encoding);
@@ -45,12 +47,12 @@ void scan(benchmark::State& state, const std::string& text, EncodingClass encodi
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
 }
 
-BENCHMARK_CAPTURE(scan, point_select, kPoint, EncodingClass::AsciiSafe);
-BENCHMARK_CAPTURE(scan, orm_select, kOrm, EncodingClass::AsciiSafe);
-BENCHMARK_CAPTURE(scan, report, kReport, EncodingClass::AsciiSafe);
-BENCHMARK_CAPTURE(scan, settings, kSettings, EncodingClass::AsciiSafe);
-BENCHMARK_CAPTURE(scan, large_literal, kBlob, EncodingClass::AsciiSafe);
-BENCHMARK_CAPTURE(scan, report_sjis, kReport, EncodingClass::Sjis);
+BENCHMARK_CAPTURE(scan, point_select, point_text, EncodingClass::AsciiSafe);
+BENCHMARK_CAPTURE(scan, orm_select, orm_text, EncodingClass::AsciiSafe);
+BENCHMARK_CAPTURE(scan, report, report_text, EncodingClass::AsciiSafe);
+BENCHMARK_CAPTURE(scan, settings, settings_text, EncodingClass::AsciiSafe);
+BENCHMARK_CAPTURE(scan, large_literal, blob_text, EncodingClass::AsciiSafe);
+BENCHMARK_CAPTURE(scan, report_sjis, report_text, EncodingClass::Sjis);
 
 }  // namespace
 
