@@ -191,6 +191,7 @@ void BrokerWorld::on_release(ServerId id, WorkerId worker, Condition condition, 
   server.recalled = false;
   const bool unfit = condition == Condition::Broken || condition == Condition::Retire;
   if (unfit && !std::holds_alternative<Close>(answer)) fault("an unfit server is used again");
+  if (!std::holds_alternative<Close>(answer)) check_fits(id);
   if (std::holds_alternative<Park>(answer)) {
     if (condition == Condition::NeedsReset) fault("parked without the reset it needs");
     server.at = At::Idle;

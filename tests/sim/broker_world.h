@@ -126,6 +126,7 @@ class BrokerWorld {
   // What must hold.
   void check();
   void check_counts();
+  void check_fits(ServerId kept);
   void check_bound(PoolId pool, const char* what);
   void check_order(const HandTo& hand, const FakeServer& from, WorkerId worker);
   [[noreturn]] void fault(const std::string& what) { throw Fault(what); }

@@ -279,6 +279,26 @@ void BrokerWorld::check_bound(PoolId pool, const char* what) {
     fault(std::string(what) + ": over the pool's size");
 }
 
+// A server is kept only while those that do not close are within the limits: lowered limits drain.
+void BrokerWorld::check_fits(ServerId kept) {
+  const PoolId pool = servers_.at(kept).pool;
+  std::uint32_t total = 0, in_pool = 0;
+  for (const auto& [id, server] : servers_) {
+    // Orders of the decision being judged are not taken yet; what they close is idle now.
+    if (server.at == At::Closing || server.evicted) continue;
+    ++total;
+    in_pool += server.pool == pool;
+  }
+  for (const Order& order : orders_.list) {
+    if (const auto* close = std::get_if<CloseIdle>(&order)) {
+      --total;
+      in_pool -= servers_.at(close->server).pool == pool;
+    }
+  }
+  if (in_pool > pools_.at(pool).limits.size) fault("a server over the pool's size is kept");
+  if (limits_.max_servers != 0 && total > limits_.max_servers) fault("a server over max_servers is kept");
+}
+
 void BrokerWorld::check_order(const HandTo& hand, const FakeServer& from, WorkerId worker) {
   FakePool& pool = pools_.at(from.pool);
   const auto& queue = pool.queues[from.startup];
