@@ -52,16 +52,6 @@ void fields(Message& m, const ErrorFields& f) {
   m.byte('\0');
 }
 
-// The request codes of Authentication messages.
-enum : std::uint32_t {
-  kAuthOk = 0,
-  kAuthCleartext = 3,
-  kAuthMd5 = 5,
-  kAuthSasl = 10,
-  kAuthContinue = 11,
-  kAuthFinal = 12
-};
-
 }  // namespace
 
 void error_response(Buffer& out, const ErrorFields& f) {
@@ -90,10 +80,10 @@ void authentication_sasl(Buffer& out, std::span<const std::string_view> mechanis
 }
 
 void authentication_sasl_continue(Buffer& out, Bytes data) {
-  Message(out, 'R').u32(kAuthContinue).bytes(data);
+  Message(out, 'R').u32(kAuthSaslContinue).bytes(data);
 }
 
-void authentication_sasl_final(Buffer& out, Bytes data) { Message(out, 'R').u32(kAuthFinal).bytes(data); }
+void authentication_sasl_final(Buffer& out, Bytes data) { Message(out, 'R').u32(kAuthSaslFinal).bytes(data); }
 
 void parameter_status(Buffer& out, std::string_view name, std::string_view value) {
   Message(out, 'S').cstr(name).cstr(value);

@@ -12,18 +12,6 @@ namespace {
 
 constexpr std::size_t kMaxText = 1024;  // of what is kept of a server's words
 
-enum : std::uint32_t {
-  kOk = 0,
-  kKerberos5 = 2,
-  kCleartext = 3,
-  kMd5 = 5,
-  kGss = 7,
-  kSspi = 9,
-  kSasl = 10,
-  kSaslContinue = 11,
-  kSaslFinal = 12,
-};
-
 std::string cut(std::string_view s) { return std::string(s.substr(0, kMaxText)); }
 
 std::string quoted_type(char type) {
@@ -106,11 +94,11 @@ void LoginMachine::on_authentication(Bytes body) {
     return fail(LoginFailure::Protocol, "the server sent an authentication message that makes no sense");
   }
   switch (code) {
-    case kOk:
+    case kAuthOk:
       return on_auth_ok(rest);
-    case kSaslContinue:
+    case kAuthSaslContinue:
       return on_sasl_continue(rest);
-    case kSaslFinal:
+    case kAuthSaslFinal:
       return on_sasl_final(rest);
     default:
       break;
@@ -119,22 +107,22 @@ void LoginMachine::on_authentication(Bytes body) {
   if (phase_ != Phase::Start)
     return fail(LoginFailure::Protocol, "the server changed its authentication method");
   switch (code) {
-    case kCleartext:
+    case kAuthCleartext:
       if (rest.empty()) return need(AuthMethod::Cleartext);
       break;
-    case kMd5:
+    case kAuthMd5:
       if (rest.size() != 4) break;
       md5_salt_ = load_be32(rest.data());
       return need(AuthMethod::Md5);
-    case kSasl:
+    case kAuthSasl:
       return on_sasl(rest);
-    case kGss:
+    case kAuthGss:
       return fail(LoginFailure::UnsupportedAuth,
                   "the server asks for GSSAPI authentication, which is not supported");
-    case kSspi:
+    case kAuthSspi:
       return fail(LoginFailure::UnsupportedAuth,
                   "the server asks for SSPI authentication, which is not supported");
-    case kKerberos5:
+    case kAuthKerberos5:
       return fail(LoginFailure::UnsupportedAuth,
                   "the server asks for Kerberos 5 authentication, which is not supported");
     default:

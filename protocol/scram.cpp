@@ -85,7 +85,11 @@ std::string scram_nonce(Bytes random) { return base64_encode(random); }
 
 std::optional<ScramChallenge> ScramClient::challenge(Bytes server_first, std::uint32_t max_iterations) {
   auto text = as_text(server_first);
-  if (text.size() > kMaxScramMessage || !valid_nonce(nonce_, kMaxScramNonce)) {
+  if (!valid_nonce(nonce_, kMaxScramNonce)) {
+    error_ = "our own SCRAM nonce is not valid";
+    return std::nullopt;
+  }
+  if (text.size() > kMaxScramMessage) {
     error_ = "the server's SCRAM challenge is too long";
     return std::nullopt;
   }

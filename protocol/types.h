@@ -16,6 +16,17 @@ inline constexpr std::size_t kMaxStartupPacket = 10000;
 inline constexpr std::size_t kMaxBeforeAuth = 16384;
 inline constexpr std::size_t kMaxCancelKey = 256;
 
+// The codes of Authentication messages ('R').
+inline constexpr std::uint32_t kAuthOk = 0;
+inline constexpr std::uint32_t kAuthKerberos5 = 2;
+inline constexpr std::uint32_t kAuthCleartext = 3;
+inline constexpr std::uint32_t kAuthMd5 = 5;
+inline constexpr std::uint32_t kAuthGss = 7;
+inline constexpr std::uint32_t kAuthSspi = 9;
+inline constexpr std::uint32_t kAuthSasl = 10;
+inline constexpr std::uint32_t kAuthSaslContinue = 11;
+inline constexpr std::uint32_t kAuthSaslFinal = 12;
+
 // The status byte of ReadyForQuery.
 enum class TxStatus : char { Idle = 'I', InTransaction = 'T', Failed = 'E' };
 
