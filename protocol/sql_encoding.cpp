@@ -24,7 +24,7 @@ constexpr Alias kAliases[] = {
     {"eucjp", EncodingClass::AsciiSafe},
     {"euckr", EncodingClass::AsciiSafe},
     {"euctw", EncodingClass::AsciiSafe},
-    {"gb18030", EncodingClass::Gb18030},
+    {"gb18030", EncodingClass::DoubleByte},
     {"gbk", EncodingClass::DoubleByte},
     {"iso88591", EncodingClass::AsciiSafe},
     {"iso885910", EncodingClass::AsciiSafe},

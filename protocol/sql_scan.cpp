@@ -39,8 +39,6 @@ SqlScanner::Byte SqlScanner::mask(Byte b) noexcept {
   if (swallow_ > 0) {
     --swallow_;
     if (b < 0x30) judge_.doubt();
-    if (second_ && is_digit(b)) swallow_ = 2;
-    second_ = false;
     return 0x80;
   }
   if (b < 0x80) return b;
@@ -48,7 +46,6 @@ SqlScanner::Byte SqlScanner::mask(Byte b) noexcept {
   const bool alone =
       encoding_ == EncodingClass::Unknown || (encoding_ == EncodingClass::Sjis && b >= 0xa1 && b <= 0xdf);
   swallow_ = alone ? 0 : 1;
-  second_ = encoding_ == EncodingClass::Gb18030;
   return 0x80;
 }
 

@@ -22,8 +22,7 @@ namespace sidepool::protocol {
 enum class EncodingClass : std::uint8_t {
   AsciiSafe,   // a byte below 0x80 is that ASCII character wherever it stands
   Sjis,        // lead byte + 1, but 0xA1..0xDF stand alone
-  DoubleByte,  // lead byte + 1: BIG5, GBK, UHC
-  Gb18030,     // lead byte + 1, or + 3 if a digit follows
+  DoubleByte,  // lead byte + 1: BIG5, GBK, UHC; also GB18030, whose four bytes are twice lead and digit
   Unknown,     // any byte from 0x80 up makes the text Unsure
 };
 
@@ -101,9 +100,8 @@ class SqlScanner {
 
   bool conforming_;
   EncodingClass encoding_;
-  bool ended_ = false;   // a zero byte was seen
-  Byte swallow_ = 0;     // bytes left of a character of several bytes
-  bool second_ = false;  // the next one is the second of a GB18030 character
+  bool ended_ = false;  // a zero byte was seen
+  Byte swallow_ = 0;    // bytes left of a character of several bytes
   Lex lex_ = Lex::Code;
   Literal literal_ = Literal::Plain;
   bool gap_ = false;         // AfterString: white space seen

@@ -43,7 +43,7 @@ void check_bounds(const ScanResult& r) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const bool conforming = (data[0] & 1) == 0;
-  const auto encoding = static_cast<EncodingClass>((data[0] >> 1) % 5);
+  const auto encoding = static_cast<EncodingClass>((data[0] >> 1) % 4);
   std::uint32_t seed = data[1];
   const Bytes text(data + 2, size - 2);
 
