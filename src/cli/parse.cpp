@@ -1,0 +1,162 @@
+// src/cli/parse.cpp -- command line, environment and configuration file to one conf::Config.
+#include "src/cli/parse.h"
+
+#include <utility>
+
+#include "conf/parse.h"
+#include "conf/print.h"
+#include "conf/read.h"
+#include "conf/validate.h"
+#include "src/cli/assemble.h"
+#include "src/cli/flags.h"
+#include "src/cli/instance.h"
+#include "src/cli/options.h"
+
+namespace sidepool::cli {
+namespace {
+
+using conf::quoted;
+
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+conf::ResolveSecret secret_resolver(const Inputs& inputs) {
+  return [&inputs](const conf::SecretSource& source) -> conf::ResolvedSecret {
+    if (source.from == conf::SecretSource::From::Environment) {
+      auto value = inputs.environment(source.name);
+      if (!value) return {{}, "it is not set"};
+      conf::Secret secret(*value);
+      conf::wipe(value->data(), value->size());
+      return {std::move(secret), {}};
+    }
+    auto content = inputs.read_file(source.name);
+    if (!content) return {{}, content.error().what};
+    std::string_view text = *content;
+    if (ends_with(text, "\n")) text.remove_suffix(1);
+    if (ends_with(text, "\r")) text.remove_suffix(1);
+    conf::Secret secret(text);
+    conf::wipe(content->data(), content->size());
+    return {std::move(secret), {}};
+  };
+}
+
+// Words that the Auth Proxy takes as commands; none of them may be read as an instance.
+std::optional<std::string> command_missing(const std::string& word) {
+  if (word == "wait")
+    return "`wait` is not supported in this version of sidepool: probe /startup of --health-check";
+  if (word == "shutdown") {
+    return "`shutdown` is not supported in this version of sidepool: POST to /quitquitquit of --quitquitquit";
+  }
+  if (word == "completion") return "`completion` is not supported in this version of sidepool";
+  return std::nullopt;
+}
+
+// --config-file is the Auth Proxy's; if it was given our file, the other flag is meant.
+void name_the_right_flag(const std::vector<std::string>& arguments, const Inputs& inputs,
+                         std::vector<std::string>& errors) {
+  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
+    std::string path;
+    if (arguments[i].rfind("--config-file=", 0) == 0) path = arguments[i].substr(arguments[i].find('=') + 1);
+    if (arguments[i] == "--config-file" && i + 1 < arguments.size()) path = arguments[i + 1];
+    if (path.empty()) continue;
+    const auto text = inputs.read_file(path);
+    if (!text || !conf::read_config(*text, path, secret_resolver(inputs)).diagnostics.empty()) continue;
+    errors = {path + " is in sidepool's own format, whose flag is --config: write --config " + path};
+    return;
+  }
+}
+
+void read_file(const std::string& path, const Inputs& inputs, Assembly& assembly) {
+  for (const std::string_view end : {".yaml", ".yml", ".json"}) {
+    if (!ends_with(path, end)) continue;
+    assembly.errors.push_back(
+        "--config takes sidepool's own TOML format, not " + quoted(path) +
+        ": the Auth Proxy's files are given by --config-file, which this version of sidepool does "
+        "not have; use flags or CSQL_PROXY_* variables");
+    return;
+  }
+  auto text = inputs.read_file(path);
+  if (!text) {
+    assembly.errors.push_back("failed to load configuration from " + path + ": " + text.error().what);
+    return;
+  }
+  conf::Draft draft = conf::read_config(*text, path, secret_resolver(inputs));
+  conf::wipe(text->data(), text->size());
+  for (const conf::Diagnostic& diagnostic : draft.diagnostics)
+    assembly.errors.push_back(to_string(diagnostic));
+  assembly.config = std::move(draft.config);
+  assembly.places = std::move(draft.places);
+}
+
+std::vector<InstanceArgument> read_instances(const std::vector<std::string>& texts, Assembly& assembly) {
+  std::vector<InstanceArgument> instances;
+  for (const std::string& text : texts) {
+    auto read = parse_instance(text);
+    if (auto* error = std::get_if<std::string>(&read)) {
+      assembly.errors.push_back(std::move(*error));
+      continue;
+    }
+    instances.push_back(std::get<InstanceArgument>(std::move(read)));
+    for (const std::string& name : instances.back().ignored) {
+      assembly.notes.push_back(
+          {true, "[" + instances.back().instance + "] ignoring the unknown query param " + quoted(name)});
+    }
+  }
+  return instances;
+}
+
+// The whole way once the arguments have been cut; every error ends up in the assembly.
+void assemble(const Options& options, const std::vector<std::string>& texts, const Inputs& inputs,
+              Assembly& assembly) {
+  if (auto rule = broken_rule(options, !texts.empty(), options.config.has_value())) {
+    assembly.errors.push_back(*std::move(rule));
+    return;
+  }
+  if (options.config) read_file(*options.config, inputs, assembly);
+  const std::vector<InstanceArgument> instances = read_instances(texts, assembly);
+  if (!assembly.errors.empty()) return;
+  lay_over(options, instances, assembly);
+  if (!assembly.errors.empty()) return;
+  conf::complete(assembly.config);
+  for (const conf::Diagnostic& diagnostic : conf::validate(assembly.config, assembly.places)) {
+    assembly.errors.push_back(to_string(diagnostic));
+  }
+}
+
+}  // namespace
+
+std::string Failure::text() const {
+  std::string out;
+  for (const std::string& line : lines) out.append("Error: ").append(line).append("\n");
+  return out.append("Run 'sidepool --help' for usage.\n");
+}
+
+Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
+  Arguments cut = cut_arguments(arguments);
+  // pflag stops for --help before anything is checked.
+  if (cut.flags.count("help") != 0 || (!cut.positionals.empty() && cut.positionals.front() == "help")) {
+    return PrintAndExit{help_text(), 0};
+  }
+  if (cut.flags.count("version") != 0) return PrintAndExit{"sidepool version " SIDEPOOL_VERSION "\n", 0};
+  std::vector<std::string> errors = std::move(cut.errors);
+  if (!errors.empty()) name_the_right_flag(arguments, inputs, errors);
+  if (!cut.positionals.empty()) {
+    if (auto why = command_missing(cut.positionals.front())) errors.push_back(*std::move(why));
+  }
+  const Options options = read_options(cut, inputs, errors);
+  if (!errors.empty()) return Failure{std::move(errors)};
+
+  Assembly assembly;
+  assemble(options, instance_texts(cut, inputs), inputs, assembly);
+  if (!assembly.errors.empty()) return Failure{std::move(assembly.errors)};
+  if (options.print_config) return PrintAndExit{conf::print_config(assembly.config), 0};
+  if (options.check_config) return PrintAndExit{"the configuration is valid\n", 0};
+  return RunConfig{std::move(assembly.config), std::move(assembly.notes), {arguments, options.config}};
+}
+
+Outcome parse(int argc, const char* const* argv, const Inputs& inputs) {
+  return parse(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), inputs);
+}
+
+}  // namespace sidepool::cli

@@ -1,0 +1,56 @@
+// src/cli/parse.h -- command line, environment and configuration file to one conf::Config.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "conf/config.h"
+#include "src/base/result.h"
+
+namespace sidepool::cli {
+
+// Where values come from besides the arguments.
+struct Inputs {
+  std::function<std::optional<std::string>(const std::string& name)> environment;  // nothing: not set
+  std::function<Result<std::string>(const std::string& path)> read_file;  // `what`: the system's reason alone
+};
+// Those of this process; files larger than a configuration may be are refused. Threads must not change the
+// environment.
+Inputs process_inputs();
+
+// Kept for a reload, which is parse() again with the same arguments: the file and the files of secrets are
+// read anew.
+struct Invocation {
+  std::vector<std::string> arguments{};      // without the program's name
+  std::optional<std::string> config_file{};  // to be watched
+};
+
+// To be logged once logging is set up, with no client yet served.
+struct Note {
+  bool warning = false;
+  std::string text;
+};
+
+struct RunConfig {
+  conf::Config config{};  // completed and valid
+  std::vector<Note> notes{};
+  Invocation invocation{};
+};
+struct PrintAndExit {  // to stdout
+  std::string text;
+  int code = 0;
+};
+struct Failure {                   // to stderr at start, to the log at a reload
+  std::vector<std::string> lines;  // each one problem with its remedy
+  int code = 1;
+  std::string text() const;  // "Error: ..." and where help is
+};
+using Outcome = std::variant<RunConfig, PrintAndExit, Failure>;
+
+Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs);
+Outcome parse(int argc, const char* const* argv, const Inputs& inputs);
+
+}  // namespace sidepool::cli

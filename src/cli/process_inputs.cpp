@@ -1,0 +1,42 @@
+// src/cli/process_inputs.cpp -- the environment and the files of this process.
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "conf/parse.h"
+#include "src/cli/parse.h"
+
+namespace sidepool::cli {
+namespace {
+
+Result<std::string> read_file(const std::string& path) {
+  const auto system_error = [] {
+    const int code = errno;
+    return fail(Errc::Config, std::generic_category().message(code), code);
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
+  if (!file) return system_error();
+  // One byte more than is allowed, so that too much is noticed; a pipe has no size to ask for.
+  std::string text(conf::kLargestFile + 1, '\0');
+  const std::size_t size = std::fread(text.data(), 1, text.size(), file.get());
+  if (std::ferror(file.get())) return system_error();
+  if (size > conf::kLargestFile) return fail(Errc::Config, "it is larger than 1 MiB");
+  text.resize(size);
+  return text;
+}
+
+}  // namespace
+
+Inputs process_inputs() {
+  return {[](const std::string& name) -> std::optional<std::string> {
+            const char* value = std::getenv(name.c_str());
+            return value ? std::optional<std::string>(value) : std::nullopt;
+          },
+          read_file};
+}
+
+}  // namespace sidepool::cli
