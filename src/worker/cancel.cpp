@@ -1,0 +1,97 @@
+// src/worker/cancel.cpp -- see cancel.h.
+#include "src/worker/cancel.h"
+
+#include "protocol/encode.h"
+#include "src/worker/client.h"
+
+namespace sidepool::worker {
+
+CancelConnection::CancelConnection(Worker& worker, const Server& server, std::optional<pool::SessionId> session,
+                                   io::Stream requester)
+    : worker_(worker),
+      upstream_(*server.upstream),
+      endpoint_(server.endpoint),
+      session_(session),
+      requester_(std::move(requester)),
+      dialer_(worker.loop(), *worker.shared().resolver, *this),
+      timer_(&CancelConnection::on_timer) {
+  protocol::cancel_request(out_, server.state.backend_pid, server.cancel_key);
+  ++upstream_.cancels;
+}
+
+CancelConnection::~CancelConnection() {
+  --upstream_.cancels;
+  watch_.stop();
+}
+
+void CancelConnection::start() {
+  const auto& conf = worker_.local(upstream_).conf->pool;
+  if (upstream_.cancels.load() > conf.max_cancels) return over(true);  // nothing was sent, the server is as it was
+  worker_.loop().arm_after(timer_, conf.cancel_timeout);
+  route_.start(worker_, upstream_, false, [this](Result<upstream::Route> r, std::uint64_t) { on_route(std::move(r)); });
+}
+
+void CancelConnection::on_route(Result<upstream::Route> route) {
+  if (!route) return over(false);
+  route->endpoints.assign(1, endpoint_);
+  out_.insert(out_.begin(), route->prologue.begin(), route->prologue.end());
+  dialer_.start(std::move(*route), worker_.loop().now() + worker_.local(upstream_).conf->pool.cancel_timeout);
+}
+
+void CancelConnection::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
+  stream_ = std::move(connected.stream);
+  if (watch_.start(worker_.loop().uv(), stream_.fd(), this, &CancelConnection::on_event) != 0) {
+    over(false);
+  } else {
+    advance();
+  }
+  worker_.settle();
+}
+
+void CancelConnection::on_dial_failed(upstream::Dialer&, upstream::Failure) noexcept {
+  over(false);
+  worker_.settle();
+}
+
+void CancelConnection::advance() {
+  if (over_) return;
+  if (sent_ < out_.size() || stream_.holds_output()) {
+    const auto r = stream_.write(protocol::Bytes(out_).subspan(sent_));
+    sent_ += r.n;
+    if (r.status == io::Io::Failed) return over(false);
+    if (r.status != io::Io::Done) return void(watch_.arm(UV_WRITABLE | UV_READABLE));
+  }
+  for (;;) {  // nothing but the end is expected; an answer to the metadata exchange may come before it
+    const auto r = stream_.read(worker_.scratch());
+    if (r.status == io::Io::Closed || r.status == io::Io::Failed) return over(true);
+    if (r.status != io::Io::Done) break;
+  }
+  watch_.arm(UV_READABLE);
+}
+
+void CancelConnection::on_event(void* self, int) noexcept {
+  auto& c = *static_cast<CancelConnection*>(self);
+  auto& worker = c.worker_;
+  c.advance();
+  worker.settle();
+}
+
+void CancelConnection::on_timer(TimerNode& node) noexcept {
+  auto& c = owner_of<&CancelConnection::timer_>(node);
+  auto& worker = c.worker_;
+  c.over(false);
+  worker.settle();
+}
+
+void CancelConnection::over(bool delivered) {
+  if (std::exchange(over_, true)) return;
+  timer_.disarm();
+  watch_.stop();
+  dialer_.cancel();
+  stream_.close();
+  requester_.close();
+  if (session_) worker_.cancel_over(*session_, !delivered);
+  worker_.cancel_done(*this);
+}
+
+}  // namespace sidepool::worker

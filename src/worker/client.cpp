@@ -1,0 +1,326 @@
+// src/worker/client.cpp -- a client's life: login, session, end.
+#include "src/worker/client.h"
+
+#include <openssl/crypto.h>
+
+#include "protocol/accept.h"
+#include "src/base/log.h"
+#include "src/base/random.h"
+#include "src/worker/login.h"
+#include "src/worker/pass_through.h"
+
+namespace sidepool::worker {
+
+using pool::Do;
+using protocol::Bytes;
+using protocol::ErrorFields;
+
+namespace {
+
+constexpr ErrorFields kCancelledWaiting{"ERROR", "57014", "canceling statement due to user request", {}, {}};
+constexpr ErrorFields kShutDown{"FATAL", "57P01", "terminating connection due to administrator command",
+                                "sidepool is shutting down.", {}};
+
+}  // namespace
+
+Client::Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress peer,
+               std::shared_ptr<const Entrance> entrance)
+    : key_(key),
+      worker_(worker),
+      entrance_(std::move(entrance)),
+      peer_(std::move(peer)),
+      stream_(std::move(stream)),
+      out_(worker.chunks()),
+      server_out_(worker.chunks()),
+      timer_(&Client::on_timer) {}
+
+Client::~Client() {
+  show(Shown::None);
+  watch_.stop();
+  stream_.close();
+}
+
+bool Client::start() {
+  if (watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) != 0) return false;
+  login_ = std::make_unique<Login>(*this);
+  return arm(UV_READABLE);
+}
+
+bool Client::arm(int events) { return gone_ || watch_.arm(events) == 0; }
+
+std::uint32_t Client::pid() const noexcept {
+  return CancelKey::kMark | std::uint32_t{worker_.number()} << CancelKey::kSlotBits | key_.slot;
+}
+
+bool Client::matches(Bytes secret) const noexcept {
+  return (session_ || pass_) && secret.size() == cancel_key_.size &&
+         CRYPTO_memcmp(secret.data(), cancel_key_.secret.data(), secret.size()) == 0;
+}
+
+void Client::on_event(void* self, int events) noexcept {
+  auto& c = *static_cast<Client*>(self);
+  c.on_socket(events);
+  c.after();
+  c.worker_.settle();
+}
+
+void Client::on_socket(int events) {
+  if (disposed_) return;
+  if ((events & UV_WRITABLE) != 0 && has_output()) {
+    const auto r = out_.flush(stream_);
+    if (r.status == io::Io::Failed) return client_gone();
+  }
+  if (finishing_ && (events & (UV_READABLE | UV_DISCONNECT)) != 0) {
+    const auto r = stream_.read(worker_.scratch());  // what a client still says is of no interest
+    if (r.status == io::Io::Closed || r.status == io::Io::Failed) return client_gone();
+    return;
+  }
+  if ((events & (UV_READABLE | UV_DISCONNECT)) == 0) return;
+  if (login_) return login_->on_readable();
+  if (pass_) return pass_->on_client_event(events);
+  if (session_) read_client();
+}
+
+void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
+                           Bytes rest) {
+  pool_ = &pool;
+  up_ = &up;
+  protocol_ = protocol;
+  cancel_key_.size = protocol == protocol::kProtocol32 ? 32 : 4;
+  fill_random(std::span(cancel_key_.secret).first(cancel_key_.size));
+  held_.assign(rest.begin(), rest.end());
+  worker_.bury(std::move(login_));  // it is at work further up
+  session_.emplace(id(), up.options, worker_.statements(), pool.reported());
+  session_->set_client_pid(pid());
+  std::optional<pool::Settings> known;
+  startup_key_.clear();
+  if (startup) {
+    pool::SettingSet others = *startup;
+    others.erase("application_name");
+    for (const auto& [name, value] : others) startup_key_.append(name).append(1, '\0').append(value).append(1, '\0');
+    known = others.empty() ? std::optional<pool::Settings>(nullptr) : pool.validated(startup_key_);
+    const auto* version = pool::find(pool.reported(), "server_version");
+    const bool hex = version && std::atoi(version->c_str()) >= 16;
+    if (const auto* application = startup->find("application_name"); known && application) {
+      known = pool::with(*known, "application_name", pool::clean_application_name(*application, hex));
+    }
+  }
+  auto& actions = worker_.actions();
+  actions.clear();
+  session_->begin(std::move(startup), std::move(known), actions);
+  run(actions);
+}
+
+// LoginDone: what a client waits for after its login.
+void Client::welcome() {
+  if (!startup_key_.empty()) {
+    auto found = session_->overrides();
+    found = pool::without(found, "application_name");
+    pool_->note_validated(startup_key_, found);
+    std::string{}.swap(startup_key_);
+  }
+  const auto values = session_->welcome_values();
+  std::vector<protocol::Parameter> parameters;
+  parameters.reserve(values.size());
+  for (const auto& [name, value] : values) parameters.emplace_back(name, value);
+  protocol::Buffer bytes;
+  protocol::welcome(bytes, parameters, pid(), cancel_key_.bytes());
+  send(bytes);
+  log::debug("client logged in", {{"upstream", up_->conf->name}, {"database", pool_->database}, {"user", pool_->user},
+                                  {"client", peer_.text()}});
+}
+
+void Client::begin_pass_through(std::unique_ptr<PassThrough> pass) {
+  worker_.bury(std::move(login_));  // it is at work further up
+  pass_ = std::move(pass);
+  pass_->start();
+}
+
+bool Client::send(Bytes bytes) {
+  if (gone_) return false;
+  const std::array<io::ConstBytes, 1> one{bytes};
+  write(Do::ToClient, one);
+  return !gone_;
+}
+
+void Client::finish() {
+  finishing_ = true;
+  if (!has_output()) client_gone();
+}
+
+// The socket is of no more use, or everything has been said.
+void Client::client_gone() {
+  if (std::exchange(gone_, true)) return;
+  watch_.stop();
+  stream_.close();
+  out_.clear();
+  if (login_) login_->cancel();
+  if (pass_) pass_->on_client_gone();
+  if (ticket_ && session_ && session_->phase() == pool::Phase::Waiting) {
+    auto& orders = worker_.orders();
+    if (up_->shared->broker.cancel(*ticket_, steady_now(), orders)) ticket_.reset();
+    worker_.carry_out(*up_->shared, orders);
+  }
+  if (session_ && session_->phase() != pool::Phase::Closed) {
+    auto& actions = worker_.actions();
+    actions.clear();
+    session_->on_client_gone(actions);
+    run(actions);
+  }
+  after();
+}
+
+void Client::on_look_again() {
+  if (login_) login_->on_look_again();
+  after();
+}
+
+void Client::on_login_slot(pool::ServerId slot) {
+  if (login_) {
+    login_->on_slot(slot);
+  } else if (pass_) {
+    pass_->on_slot(slot);
+  } else {
+    auto& orders = worker_.orders();
+    auto& up = *worker_.shared().upstreams[entrance_->upstream];
+    up.broker.login_ended(slot, true, steady_now(), orders);
+    worker_.carry_out(up, orders);
+  }
+  after();
+}
+
+void Client::on_notify() {
+  if (!session_ || session_->phase() != pool::Phase::Waiting || gone_) return;
+  protocol::Buffer bytes;
+  protocol::notice_response(bytes, {"NOTICE", "01000", "no server connection is free, the request is waiting in the queue",
+                                    {}, "Raise pool.size, or look for clients that keep transactions open."});
+  send(bytes);
+  after();
+}
+
+void Client::on_cancel_request(io::Stream requester) {
+  if (pass_) return pass_->cancel(std::move(requester));
+  if (!session_ || gone_) return;
+  if (server_) {
+    session_->on_cancel_begun();
+    counters().cancels.add();
+    return worker_.cancel(*server_, id(), std::move(requester));
+  }
+  if (session_->phase() != pool::Phase::Waiting || !ticket_) return;
+  auto& orders = worker_.orders();
+  const bool taken_back = up_->shared->broker.cancel(*ticket_, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
+  if (!taken_back) return;  // a server is on its way; too late, as it can be on a direct connection
+  ticket_.reset();
+  refuse(kCancelledWaiting);
+  after();
+}
+
+void Client::on_cancel_done(bool server_unfit) {
+  if (!session_) return;
+  auto& actions = worker_.actions();
+  actions.clear();
+  session_->on_cancel_done(server_unfit, actions);
+  run(actions);
+  offer_held();
+  after();
+}
+
+void Client::on_stop(StopStep step) {
+  if (gone_ || finishing_) return;
+  if (session_) {
+    const auto p = session_->phase();
+    if (step == StopStep::Drain && p != pool::Phase::Idle) return;
+    if (p == pool::Phase::Closed) return;
+    auto& actions = worker_.actions();
+    actions.clear();
+    session_->end(kShutDown, actions);
+    run(actions);
+    if (step == StopStep::Cut || p == pool::Phase::Idle) finish();
+  } else if (login_ || step == StopStep::Cut) {
+    protocol::Buffer bytes;
+    protocol::error_response(bytes, {"FATAL", "57P03", "sidepool is shutting down", {}, {}});
+    if (login_) send(bytes);
+    if (login_) login_->cancel();
+    finish();
+  }
+  after();
+}
+
+// The session gets an error for one cycle instead of a server.
+void Client::refuse(const ErrorFields& why) {
+  auto& actions = worker_.actions();
+  actions.clear();
+  counters().errors.add(why.code == "57014" ? "cancelled" : why.code == "53300" ? "query_wait_timeout" : "upstream");
+  session_->on_refused(why, actions);
+  run(actions);
+  offer_held();
+}
+
+metrics::PoolCounters& Client::counters() { return worker_.counters(*pool_); }
+
+void Client::count_events() {
+  const auto e = session_->take_events();
+  auto& c = counters();
+  if (e.queries) c.queries.add(e.queries);
+  if (e.transactions) c.transactions.add(e.transactions);
+  if (e.resets) c.resets.add(e.resets);
+  if (e.replays) c.replays.add(e.replays);
+  if (e.parses) c.prepared.add(e.parses);
+  if (e.reparses) c.reparsed.add(e.reparses);
+  for (std::size_t bit = 0; e.pins != 0 && bit < pool::kPins; ++bit) {
+    if ((e.pins >> bit & 1) == 0) continue;
+    c.pins.add(pool::pin_reason(bit));
+    if (server_) up_->shared->broker.pin(server_->id);
+    log::info("client pinned: it keeps its server until DISCARD ALL or disconnect",
+              {{"reason", pool::pin_reason(bit)}, {"database", pool_->database}, {"user", pool_->user}});
+  }
+}
+
+void Client::show(Shown s) {
+  if (s == shown_ || !pool_) return;
+  auto& c = counters();
+  const auto level = [&c](Shown which) -> metrics::Level* {
+    switch (which) {
+      case Shown::None:
+        return nullptr;
+      case Shown::Idle:
+        return &c.clients_idle;
+      case Shown::Waiting:
+        return &c.clients_waiting;
+      case Shown::Active:
+        return &c.clients_active;
+    }
+    return nullptr;
+  };
+  if (auto* l = level(shown_)) l->down();
+  if (auto* l = level(s)) l->up();
+  shown_ = s;
+}
+
+// At the end of every event of this client.
+void Client::after() {
+  if (disposed_) return;
+  const bool over = gone_ && (!session_ || session_->phase() == pool::Phase::Closed) && !server_ && !granted_ &&
+                    (!pass_ || pass_->over());
+  if (over) {
+    show(Shown::None);
+    disposed_ = true;
+    return worker_.dispose(*this);
+  }
+  if (session_) {
+    const auto p = session_->phase();
+    if (p != phase_) {
+      phase_ = p;
+      phase_since_ = worker_.loop().now();
+    }
+    show(p == pool::Phase::Idle      ? Shown::Idle
+         : p == pool::Phase::Waiting ? Shown::Waiting
+         : p == pool::Phase::Closed  ? Shown::None
+                                     : Shown::Active);
+  }
+  update_watches();
+  update_timer();
+}
+
+}  // namespace sidepool::worker

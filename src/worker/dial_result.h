@@ -1,0 +1,33 @@
+// src/worker/dial_result.h -- what a finished connection attempt means for servers, clients, log and metrics.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "protocol/login.h"
+#include "src/upstream/attempt.h"
+#include "src/upstream/connector.h"
+#include "src/worker/server.h"
+#include "src/worker/upstream.h"
+
+namespace sidepool::worker {
+
+// The startup packet of our own servers: the operator's parameters only (product.md §5, Startup parameters).
+protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
+                                           const conf::PoolConfig& conf);
+// A server out of a successful login; not watched yet.
+std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool, upstream::Ready ready);
+
+void note_dial(Upstream& upstream, const upstream::Timings& timings);
+// Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew.
+void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch);
+// At most one line per upstream and second.
+void log_upstream_error(const Upstream& upstream, const Error& error);
+
+// For a client: the class of the failure, and what may help.
+std::string_view sqlstate_of(const Error& error) noexcept;
+std::string_view remedy(const Error& error) noexcept;
+// An ErrorResponse with this body, as the server sent it.
+void raw_error(protocol::Buffer& out, protocol::Bytes body);
+
+}  // namespace sidepool::worker

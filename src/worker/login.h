@@ -1,0 +1,90 @@
+// src/worker/login.h -- a client's way in: startup packet, TLS, and who decides about its password
+// (product.md §4).
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/accept.h"
+#include "src/upstream/connector.h"
+#include "src/worker/worker.h"
+
+namespace sidepool::worker {
+
+class Client;
+
+class Login final : public upstream::Connector::Owner {
+ public:
+  explicit Login(Client& client);
+  ~Login();
+
+  void on_readable();
+  void on_slot(pool::ServerId slot);
+  void on_look_again();
+  // The client has left.
+  void cancel();
+  std::optional<Time> deadline() const { return deadline_; }
+  void on_deadline();
+
+ private:
+  enum class Step : std::uint8_t {
+    Reading,       // startup packet or password
+    Handshake,     // TLS with the client
+    WaitingSlot,   // for the right to try a login at the database
+    Connecting,    // that login
+    Over,
+  };
+
+  // login_client.cpp: the client's side
+  void read();
+  void feed(protocol::Bytes& in);
+  void on_event(protocol::AcceptMachine::Event e, protocol::Bytes& rest);
+  void start_tls();
+  void handshake();
+  void flush_accept();
+  bool first_byte_is_tls();
+  void on_startup();
+  std::optional<pool::Settings> startup_settings();
+  void decide();
+  void on_password();
+  void ask_password();
+  void refuse(const protocol::ErrorFields& why);
+  void drop();
+
+  // login_database.cpp: the database's side
+  void want_slot(bool trial);
+  void connect();
+  void on_route(Result<upstream::Route> route);
+  void on_need_password(upstream::Connector& connector) noexcept override;
+  void on_ready(upstream::Connector& connector, upstream::Ready ready) noexcept override;
+  void on_connect_failed(upstream::Connector& connector, upstream::Failure failure) noexcept override;
+  void answer_database();
+  void logged_in(upstream::Ready ready);
+  void tell_failure(const upstream::Failure& failure);
+  void end_slot(bool peer_closed);
+  void pass_through();
+  void admit(PoolEntry& pool);
+  bool may_ask_cleartext() const;
+  void finish_event();
+
+  Client& client_;
+  Worker& worker_;
+  protocol::AcceptMachine accept_;
+  Step step_ = Step::Reading;
+  LocalUpstream* up_ = nullptr;
+  PoolEntry* pool_ = nullptr;
+  pool::Settings settings_;  // of the startup packet
+  protocol::Buffer rest_;    // what the client sent beyond what the machine took
+  std::optional<pool::Ticket> ticket_;
+  std::optional<pool::ServerId> slot_;
+  std::unique_ptr<upstream::Connector> connector_;
+  RouteRequest route_;
+  std::uint64_t epoch_ = 0;
+  std::optional<protocol::SecretText> password_;
+  std::optional<Time> deadline_;
+  bool asking_ = false;         // the client has been asked and has not answered
+  bool database_asks_ = false;  // the connector waits for the password
+  bool retried_ = false;        // with a new certificate
+};
+
+}  // namespace sidepool::worker

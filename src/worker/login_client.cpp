@@ -1,0 +1,280 @@
+// src/worker/login_client.cpp -- the client's side of a login: packets, TLS, settings, and what comes next.
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "protocol/encode.h"
+#include "src/base/log.h"
+#include "src/worker/client.h"
+#include "src/worker/login.h"
+#include "src/worker/pass_through.h"
+
+namespace sidepool::worker {
+
+using Event = protocol::AcceptMachine::Event;
+using protocol::Bytes;
+using protocol::ErrorFields;
+
+Login::Login(Client& client)
+    : client_(client),
+      worker_(client.worker()),
+      accept_({client.entrance().tls != nullptr, false}),
+      up_(&client.worker().local(client.entrance().upstream)),
+      deadline_(client.worker().loop().now() + client.worker().config().server.client_login_timeout) {}
+
+Login::~Login() { cancel(); }
+
+void Login::cancel() {
+  if (step_ == Step::Over) return;
+  step_ = Step::Over;
+  route_.cancel();
+  const bool dialled = connector_ && connector_->active();
+  connector_.reset();
+  if (ticket_) {
+    auto& orders = worker_.orders();
+    up_->shared->broker.cancel(*ticket_, steady_now(), orders);  // a slot that is on its way is given back there
+    ticket_.reset();
+    worker_.carry_out(*up_->shared, orders);
+  }
+  if (slot_) end_slot(!dialled);
+}
+
+void Login::on_deadline() {
+  worker_.shared().registry->client_refused("client_login_timeout");
+  refuse({"FATAL", "08006", "the login took too long (client_login_timeout)", {}, {}});
+}
+
+// Direct TLS begins with the first byte, which has to stay in the socket for the handshake.
+bool Login::first_byte_is_tls() {
+  if (!client_.entrance().tls || client_.stream().tls()) return false;
+  std::uint8_t first = 0;
+  return ::recv(client_.stream().fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == 0x16;
+}
+
+void Login::on_readable() {
+  if (step_ == Step::Handshake) return handshake();
+  if (step_ == Step::Over) return;
+  if (step_ == Step::Reading && accept_.output().empty() && !asking_ && rest_.empty() && first_byte_is_tls() &&
+      !pool_) {
+    return start_tls();
+  }
+  read();
+}
+
+void Login::read() {
+  const auto to = worker_.scratch().first(4096);
+  for (int i = 0; i < 8 && step_ != Step::Over && step_ != Step::Handshake; ++i) {
+    const auto r = client_.stream().read(to);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    if (r.status != io::Io::Done) return drop();
+    if (step_ != Step::Reading || (!asking_ && pool_)) {
+      // An answer is due from us; nothing but an early message of an impatient client can be here.
+      if (rest_.size() + r.n > protocol::kMaxBeforeAuth) return drop();
+      rest_.insert(rest_.end(), to.begin(), to.begin() + static_cast<std::ptrdiff_t>(r.n));
+      continue;
+    }
+    Bytes in = to.first(r.n);
+    feed(in);
+    if (step_ == Step::Over || client_.stream().fd() < 0) return;
+    if (!client_.stream().holds_input() && r.n < to.size()) return;
+  }
+}
+
+void Login::feed(Bytes& in) {
+  for (;;) {
+    const auto before = in.size();
+    const auto e = accept_.feed(in);
+    if (e == Event::None && in.size() == before) break;
+    on_event(e, in);
+    if (e != Event::None || in.empty()) break;
+  }
+}
+
+void Login::on_event(Event e, Bytes& rest) {
+  switch (e) {
+    case Event::None:
+      return flush_accept();
+    case Event::StartTls:
+      flush_accept();
+      return start_tls();
+    case Event::DirectTls:
+      return drop();  // its bytes are gone from the socket; only without TLS of our own can this come here
+    case Event::GotCancel: {
+      auto cancel = accept_.cancel();
+      auto stream = std::move(client_.stream());
+      step_ = Step::Over;
+      worker_.route_cancel({cancel.pid, std::move(cancel.key), std::move(stream)});
+      return drop();
+    }
+    case Event::GotStartup:
+      flush_accept();
+      rest_.assign(rest.begin(), rest.end());
+      rest = {};
+      return on_startup();
+    case Event::GotPassword:
+      rest_.assign(rest.begin(), rest.end());
+      rest = {};
+      return on_password();
+    case Event::ScramOk:
+    case Event::ScramFailed:
+    case Event::Closed:
+      return drop();
+    case Event::Failed:
+      log::debug("client login failed", {{"client", client_.peer().text()}, {"reason", accept_.failure_text()}});
+      flush_accept();
+      step_ = Step::Over;
+      return client_.finish();
+  }
+}
+
+void Login::flush_accept() {
+  const auto out = accept_.output();
+  if (out.empty()) return;
+  client_.send(out);
+  accept_.wrote(out.size());
+}
+
+void Login::start_tls() {
+  client_.stop_watching();
+  auto made = tls::Stream::server(client_.entrance().tls.get(), client_.stream().take_fd());
+  if (!made) return drop();
+  client_.stream() = io::Stream(std::move(*made));
+  step_ = Step::Handshake;
+  if (!client_.watch_again()) return drop();
+  handshake();
+}
+
+void Login::handshake() {
+  const auto r = client_.stream().tls()->handshake();
+  if (r.status == io::Io::WantRead) return void(client_.arm(UV_READABLE));
+  if (r.status == io::Io::WantWrite) return void(client_.arm(UV_WRITABLE | UV_READABLE));
+  if (r.status != io::Io::Done) {
+    log::debug("TLS with a client failed",
+               {{"client", client_.peer().text()}, {"reason", client_.stream().error_text()}});
+    return drop();
+  }
+  accept_.tls_done();
+  step_ = Step::Reading;
+  client_.arm(UV_READABLE);
+  if (client_.stream().holds_input()) read();
+}
+
+// Everything that is checked before anybody is asked anything.
+void Login::on_startup() {
+  auto& shared = worker_.shared();
+  const auto& s = accept_.startup();
+  if (client_.entrance().tls_required && !accept_.inside_tls()) {
+    return refuse({"FATAL", "28000", "this listener accepts encrypted connections only", {}, "Use sslmode=require."});
+  }
+  if (shared.stopping.load()) return refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
+  if (shared.clients.load() > worker_.config().server.max_client_conn) {
+    shared.registry->client_refused("max_client_conn");
+    return refuse({"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
+  }
+  log::debug("client connected", {{"upstream", up_->conf->name}, {"client", client_.peer().text()}, {"user", s.user},
+                                  {"database", s.database}});
+  if (s.replication != protocol::Replication::None || up_->conf->pool.mode == conf::PoolMode::None) {
+    return pass_through();
+  }
+  auto settings = startup_settings();
+  if (!settings) return;
+  settings_ = std::move(*settings);
+  decide();
+}
+
+// The parameters and `options` of the startup packet; nothing if the client was refused.
+std::optional<pool::Settings> Login::startup_settings() {
+  const auto& s = accept_.startup();
+  auto options = protocol::parse_options(s.options);
+  if (const auto* e = std::get_if<protocol::OptionsError>(&options)) {
+    const std::string text = "unsupported startup option: " + e->text;
+    refuse({"FATAL", e->no_value ? "42601" : "22023", text, {}, "Use -c name=value or --name=value."});
+    return std::nullopt;
+  }
+  const auto& ignored = up_->conf->pool.ignore_startup_parameters;
+  auto set = std::make_shared<pool::SettingSet>();
+  const auto add = [&](const protocol::OwnedParameter& p) {
+    const bool skip = std::any_of(ignored.begin(), ignored.end(),
+                                  [&p](const std::string& name) { return pool::same_name(name, p.first); });
+    if (!skip) set->set(p.first, p.second);
+  };
+  for (const auto& p : std::get<std::vector<protocol::OwnedParameter>>(options)) add(p);
+  for (const auto& p : s.parameters) add(p);
+  if (set->empty()) return pool::Settings{};
+  return pool::Settings{std::move(set)};
+}
+
+// What the database has to be asked before this client is let in.
+void Login::decide() {
+  const auto& s = accept_.startup();
+  pool_ = up_->shared->find(s.database, s.user);
+  if (!pool_) return want_slot(false);
+  const bool trust = up_->conf->client_auth == conf::ClientAuth::Trust;
+  const auto& ttl = up_->conf->pool.auth_ttl;
+  if (trust) return admit(*pool_);
+  switch (pool_->remembered.check(worker_.loop().now(), ttl)) {
+    case Remembered::Check::Admit:
+      if (!client_.entrance().trusted()) {
+        return refuse({"FATAL", "28000", "this listener may not use a login without a password", {},
+                       "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
+      }
+      return admit(*pool_);
+    case Remembered::Check::AskPassword:
+      if (!may_ask_cleartext()) return pass_through();
+      return ask_password();
+    case Remembered::Check::FreshLogin:
+      return want_slot(true);
+  }
+}
+
+bool Login::may_ask_cleartext() const { return client_.entrance().trusted() || accept_.inside_tls(); }
+
+void Login::ask_password() {
+  accept_.ask_cleartext();
+  asking_ = true;
+  step_ = Step::Reading;
+  flush_accept();
+  Bytes early(rest_);
+  if (early.empty()) return;
+  protocol::Buffer kept;
+  kept.swap(rest_);
+  early = kept;
+  feed(early);
+}
+
+void Login::on_password() {
+  asking_ = false;
+  password_.emplace(accept_.password());
+  if (database_asks_) return answer_database();
+  if (pool_ && pool_->remembered.knows(password_->view(), worker_.loop().now(), up_->conf->pool.auth_ttl)) {
+    return admit(*pool_);
+  }
+  want_slot(true);
+}
+
+void Login::refuse(const ErrorFields& why) {
+  if (step_ == Step::Over) return;
+  accept_.refuse(why);
+  flush_accept();
+  cancel();
+  client_.finish();
+}
+
+void Login::drop() {
+  cancel();
+  client_.hang_up();
+}
+
+void Login::admit(PoolEntry& pool) {
+  accept_.admit();
+  const auto protocol = accept_.startup().protocol;
+  protocol::Buffer rest;
+  rest.swap(rest_);
+  auto settings = std::move(settings_);
+  auto& client = client_;
+  auto& up = *up_;
+  cancel();
+  client.begin_session(pool, up, std::move(settings), protocol, rest);  // ends this login
+}
+
+}  // namespace sidepool::worker

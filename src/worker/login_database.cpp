@@ -1,0 +1,205 @@
+// src/worker/login_database.cpp -- the database's side of a login: a slot, a connection as this user, and what
+// comes of it.
+#include "src/base/log.h"
+#include "src/base/random.h"
+#include "src/worker/client.h"
+#include "src/worker/dial_result.h"
+#include "src/worker/login.h"
+#include "src/worker/pass_through.h"
+
+namespace sidepool::worker {
+
+using protocol::AuthMethod;
+using protocol::ErrorFields;
+
+// A login at the database counts in the same bound as every server.
+void Login::want_slot(bool trial) {
+  step_ = Step::WaitingSlot;
+  const auto& s = accept_.startup();
+  auto& orders = worker_.orders();
+  const pool::LoginFor what = trial ? pool::LoginFor{pool::TrialLogin{pool_->id}}
+                                    : pool::LoginFor{pool::FirstLogin{Upstream::identity(s.database, s.user)}};
+  const auto answer = up_->shared->broker.acquire_login_slot(client_.id(), what, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
+  if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
+    slot_ = granted->server;
+    return connect();
+  }
+  if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
+    ticket_ = queued->ticket;
+    return;
+  }
+  refuse({"FATAL", "57P03", "the pool is being closed", {}, "Connect again."});
+}
+
+void Login::on_slot(pool::ServerId slot) {
+  ticket_.reset();
+  if (step_ != Step::WaitingSlot) {
+    auto& orders = worker_.orders();
+    up_->shared->broker.login_ended(slot, true, steady_now(), orders);
+    return worker_.carry_out(*up_->shared, orders);
+  }
+  slot_ = slot;
+  connect();
+}
+
+// Another client's first login has succeeded: the pool is there now.
+void Login::on_look_again() {
+  ticket_.reset();
+  if (step_ == Step::WaitingSlot) decide();
+}
+
+void Login::end_slot(bool peer_closed) {
+  if (!slot_) return;
+  auto& orders = worker_.orders();
+  up_->shared->broker.login_ended(*std::exchange(slot_, std::nullopt), peer_closed, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
+}
+
+void Login::connect() {
+  step_ = Step::Connecting;
+  database_asks_ = false;
+  route_.start(worker_, *up_->shared, client_.entrance().reach == io::Reach::UnixSocket,
+               [this](Result<upstream::Route> route, std::uint64_t epoch) {
+                 epoch_ = epoch;
+                 on_route(std::move(route));
+               });
+}
+
+void Login::on_route(Result<upstream::Route> route) {
+  if (!route) {
+    upstream::Failure f;
+    f.error = std::move(route.error());
+    return tell_failure(f);
+  }
+  connector_ = std::make_unique<upstream::Connector>(worker_.loop(), *worker_.shared().resolver, *this);
+  connector_->start(std::move(*route), login_parameters(accept_.startup().database, accept_.startup().user, up_->conf->pool),
+                    worker_.loop().now() + up_->conf->pool.server_connect_timeout);
+}
+
+void Login::on_need_password(upstream::Connector&) noexcept {
+  database_asks_ = true;
+  answer_database();
+  finish_event();
+}
+
+// The database wants a password: the one the client has given, or is asked for now.
+void Login::answer_database() {
+  auto& login = connector_->login();
+  const bool clear = login.auth_method() == AuthMethod::Cleartext;
+  if (clear && !connector_->connection().may_send_cleartext) {
+    upstream::Failure f;
+    f.error = {Errc::Auth, 0,
+               "the database asks for a password in clear text, which is sent only over a verified connection",
+               "cleartext"};
+    return tell_failure(f);
+  }
+  if (up_->conf->client_auth == conf::ClientAuth::Trust) {
+    const auto* user = worker_.configured_user(accept_.startup().user, up_->conf->name);
+    if (!user) {
+      return refuse({"FATAL", "28000", "no password is configured for this user",
+                     "The database asks for a password, and client_auth is \"trust\".", "Add a [[user]] entry."});
+    }
+    login.answer_password(user->password.reveal());
+    password_.emplace(user->password.reveal());
+  } else if (password_) {
+    login.answer_password(password_->view());
+  } else if (may_ask_cleartext()) {
+    return ask_password();
+  } else {
+    return pass_through();
+  }
+  database_asks_ = false;
+  step_ = Step::Connecting;
+  connector_->resume();
+}
+
+void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
+  note_dial(*up_->shared, ready.connection.timings);
+  logged_in(std::move(ready));
+  finish_event();
+}
+
+void Login::logged_in(upstream::Ready ready) {
+  const auto& s = accept_.startup();
+  const bool asked = ready.login->auth_method() != AuthMethod::None;
+  if (!asked && !client_.entrance().trusted()) {
+    end_slot(true);
+    return refuse({"FATAL", "28000", "this listener may not use a login without a password", {},
+                   "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
+  }
+  auto* entry = up_->shared->find_or_create(s.database, s.user, up_->conf->pool, worker_.shared().pools,
+                                            worker_.config().server.max_pools);
+  if (!entry) {
+    end_slot(true);
+    worker_.shared().registry->client_refused("max_pools");
+    return refuse({"FATAL", "53300", "too many pools (max_pools)",
+                   "Each pair of database and user is a pool.", "Raise server.max_pools."});
+  }
+  entry->remembered.learn(*ready.login, s.user, asked && password_ ? password_->view() : std::string_view{},
+                          worker_.loop().now());
+  pool_ = entry;
+  auto& orders = worker_.orders();
+  const auto id = *slot_;
+  const bool adopted = up_->shared->broker.adopt(id, entry->id, 0, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
+  if (!adopted) {
+    end_slot(true);  // the connection closes with `ready`; the pool has servers enough
+    return admit(*entry);
+  }
+  slot_.reset();
+  auto server = make_server(id, *up_->shared, entry, std::move(ready));
+  worker_.counters(*entry).server_logins.add();
+  if (!server->watch_on(worker_)) {
+    worker_.close(std::move(server), true);
+  } else {
+    worker_.release(std::move(server), pool::Condition::Clean, 0);
+  }
+  admit(*entry);
+}
+
+void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
+  const bool certificate = failure.certificate_refused;
+  note_dial_failure(*up_->shared, failure, epoch_);
+  if (certificate && up_->shared->is_cloudsql() && !std::exchange(retried_, true)) {
+    connector_.reset();  // before any client hears of it: once more with a new certificate
+    connect();
+  } else {
+    tell_failure(failure);
+  }
+  finish_event();
+}
+
+// The database's own error reaches the client as it is; anything else says what failed and what to do.
+void Login::tell_failure(const upstream::Failure& failure) {
+  auto& up = *up_->shared;
+  up.metrics.login_failed(failure.server_error.empty() ? failure.error.reason : "database");
+  if (!failure.server_error.empty()) {
+    protocol::Buffer message;
+    raw_error(message, failure.server_error);
+    step_ = Step::Connecting;
+    client_.send(message);
+    cancel();
+    return client_.finish();
+  }
+  log_upstream_error(up, failure.error);
+  const auto hint = remedy(failure.error);
+  refuse({"FATAL", sqlstate_of(failure.error), failure.error.what, {}, hint});
+}
+
+void Login::pass_through() {
+  const auto& s = accept_.startup();
+  auto& client = client_;
+  auto pass = std::make_unique<PassThrough>(client_, *up_, s);
+  cancel();
+  client.begin_pass_through(std::move(pass));  // ends this login
+}
+
+void Login::finish_event() {
+  auto& client = client_;
+  auto& worker = worker_;
+  client.event_done();
+  worker.settle();
+}
+
+}  // namespace sidepool::worker

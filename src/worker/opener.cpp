@@ -1,0 +1,117 @@
+// src/worker/opener.cpp -- see opener.h.
+#include "src/worker/opener.h"
+
+#include "src/base/log.h"
+#include "src/base/random.h"
+#include "src/worker/dial_result.h"
+
+namespace sidepool::worker {
+
+namespace {
+
+std::uint64_t random_bits() noexcept {
+  std::array<std::uint8_t, 8> bytes;
+  fill_random(bytes);
+  std::uint64_t n = 0;
+  std::memcpy(&n, bytes.data(), sizeof n);
+  return n;
+}
+
+pool::OpenError open_error(const upstream::Failure& f) {
+  if (f.server_error.empty()) {
+    const auto code = sqlstate_of(f.error);
+    return {code == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable, std::string(code), f.error.what};
+  }
+  const auto e = protocol::ErrorView::decode(f.server_error);
+  if (!e) return {pool::OpenFailure::Unreachable, "08006", f.error.what};
+  return {pool::classify_login_error(e->code), std::string(e->code), std::string(e->message)};
+}
+
+}  // namespace
+
+Opener::Opener(Worker& worker, Upstream& upstream, pool::OpenOne order)
+    : worker_(worker),
+      upstream_(upstream),
+      pool_(upstream.find(order.pool)),
+      order_(order),
+      connector_(worker.loop(), *worker.shared().resolver, *this) {}
+
+void Opener::start() {
+  if (!pool_) return failed({pool::OpenFailure::Unreachable, "08006", "the pool is gone"});
+  route_.start(worker_, upstream_, false, [this](Result<upstream::Route> route, std::uint64_t epoch) {
+    epoch_ = epoch;
+    on_route(std::move(route));
+  });
+}
+
+void Opener::on_route(Result<upstream::Route> route) {
+  if (!route) {
+    log_upstream_error(upstream_, route.error());
+    upstream::Failure f;
+    f.error = route.error();
+    return failed(open_error(f));
+  }
+  const auto& conf = worker_.local(upstream_).conf->pool;
+  connector_.start(std::move(*route), login_parameters(pool_->database, pool_->user, conf),
+                   worker_.loop().now() + conf.server_connect_timeout);
+}
+
+void Opener::on_need_password(upstream::Connector& c) noexcept {
+  const auto& up = *worker_.local(upstream_).conf;
+  bool answered = false;
+  if (up.client_auth == conf::ClientAuth::Trust) {
+    const auto* user = worker_.configured_user(pool_->user, up.name);
+    answered = user && c.login().answer_password(user->password.reveal());
+  } else {
+    answered = pool_->remembered.answer(c.login(), c.connection().may_send_cleartext);
+  }
+  if (!answered) c.login().refuse_password();
+  c.resume();
+}
+
+void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
+  note_dial(upstream_, ready.connection.timings);
+  auto server = make_server(order_.server, upstream_, pool_, std::move(ready));
+  worker_.counters(*pool_).server_logins.add();
+  over_ = true;
+  const bool watched = server->watch_on(worker_);
+  auto& orders = worker_.orders();
+  const auto answer = upstream_.broker.opened(server->id, worker_.id(), 0, steady_now(), orders);
+  worker_.place(std::move(server), watched ? answer : pool::Release{pool::Close{}});
+  worker_.carry_out(upstream_, orders);
+  done();
+}
+
+void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
+  note_dial_failure(upstream_, failure, epoch_);
+  log_upstream_error(upstream_, failure.error);
+  failed(open_error(failure));
+}
+
+void Opener::failed(pool::OpenError error) {
+  if (std::exchange(over_, true)) return;
+  if (pool_) worker_.counters(*pool_).login_failures.add(error.sqlstate);
+  const bool tell = error.kind == pool::OpenFailure::Refused;
+  auto& orders = worker_.orders();
+  upstream_.broker.open_failed(order_.server, error, true, steady_now(), random_bits(), orders);
+  if (tell) {
+    for (const auto& waiter : upstream_.broker.fail_waiters(order_.pool, steady_now(), orders)) {
+      worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(WaiterError{waiter.session, error});
+    }
+  }
+  worker_.carry_out(upstream_, orders);
+  done();
+}
+
+void Opener::give_up() {
+  connector_.cancel();
+  failed({pool::OpenFailure::Unreachable, "57P03", "sidepool is shutting down"});
+}
+
+void Opener::done() {
+  route_.cancel();
+  worker_.opener_done(*this);
+  worker_.settle();
+}
+
+}  // namespace sidepool::worker

@@ -1,0 +1,230 @@
+// src/worker/pass_through.cpp -- see pass_through.h.
+#include "src/worker/pass_through.h"
+
+#include "protocol/encode.h"
+#include "protocol/messages.h"
+#include "src/base/random.h"
+#include "src/worker/client.h"
+#include "src/worker/dial_result.h"
+
+namespace sidepool::worker {
+
+using protocol::Bytes;
+
+namespace {
+constexpr int kReadsPerTurn = 8;
+}
+
+PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s)
+    : client_(client),
+      worker_(client.worker()),
+      up_(up),
+      dialer_(worker_.loop(), *worker_.shared().resolver, *this),
+      out_(worker_.chunks()) {
+  std::vector<protocol::Parameter> parameters{{"user", s.user}};
+  if (!s.database.empty()) parameters.emplace_back("database", s.database);
+  if (!s.options.empty()) parameters.emplace_back("options", s.options);
+  if (!s.replication_value.empty()) parameters.emplace_back("replication", s.replication_value);
+  for (const auto& [name, value] : s.parameters) parameters.emplace_back(name, value);
+  protocol::startup_message(first_, s.protocol, parameters);
+}
+
+PassThrough::~PassThrough() { end(); }
+
+void PassThrough::start() {
+  auto& orders = worker_.orders();
+  auto& broker = up_.shared->broker;
+  const auto answer =
+      broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()}, steady_now(), orders);
+  worker_.carry_out(*up_.shared, orders);
+  if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
+    slot_ = granted->server;
+    connect();
+  } else if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
+    ticket_ = queued->ticket;
+  } else {
+    fail({Errc::Limit, 0, "no server connection can be opened for this client", "limit"});
+  }
+}
+
+void PassThrough::on_slot(pool::ServerId slot) {
+  ticket_.reset();
+  slot_ = slot;
+  if (over_) return end();
+  connect();
+}
+
+void PassThrough::connect() {
+  route_.start(worker_, *up_.shared, client_.entrance().reach == io::Reach::UnixSocket,
+               [this](Result<upstream::Route> route, std::uint64_t epoch) {
+                 epoch_ = epoch;
+                 if (!route) return fail(route.error());
+                 if (!route->prologue.empty()) {
+                   first_.insert(first_.begin(), route->prologue.begin(), route->prologue.end());
+                   reply_.emplace();
+                 }
+                 dialer_.start(std::move(*route), worker_.loop().now() + up_.conf->pool.server_connect_timeout);
+               });
+}
+
+void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
+  auto& orders = worker_.orders();
+  const auto id = *slot_;
+  const bool adopted = up_.shared->broker.adopt(id, up_.shared->own_pool(), 0, steady_now(), orders);
+  worker_.carry_out(*up_.shared, orders);
+  if (!adopted) {
+    fail({Errc::Limit, 0, "too many server connections", "limit"});
+    return worker_.settle();
+  }
+  slot_.reset();
+  server_ = std::make_unique<Server>(id, *up_.shared, nullptr);
+  server_->stream = std::move(connected.stream);
+  server_->endpoint = std::move(connected.endpoint);
+  server_->user = this;
+  up_.shared->metrics.opened();
+  if (!server_->watch_on(worker_)) {
+    fail({Errc::Limit, 0, "out of file descriptors", "limit"});
+  } else {
+    to_server(first_);
+    protocol::Buffer{}.swap(first_);
+    update();
+  }
+  client_.event_done();
+  worker_.settle();
+}
+
+void PassThrough::on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept {
+  note_dial_failure(*up_.shared, failure, epoch_);
+  log_upstream_error(*up_.shared, failure.error);
+  fail(failure.error);
+  client_.event_done();
+  worker_.settle();
+}
+
+void PassThrough::fail(const Error& error) {
+  protocol::Buffer bytes;
+  protocol::error_response(bytes, {"FATAL", sqlstate_of(error), error.what, {}, remedy(error)});
+  client_.send(bytes);
+  end();
+  client_.finish();
+}
+
+void PassThrough::on_client_event(int events) {
+  if ((events & (UV_READABLE | UV_DISCONNECT)) != 0) read_client();
+  update();
+}
+
+void PassThrough::on_server_event(Server&, int events) noexcept {
+  if ((events & UV_WRITABLE) != 0 && server_) {
+    if (out_.flush(server_->stream).status == io::Io::Failed) out_.clear();
+  }
+  if ((events & (UV_READABLE | UV_DISCONNECT)) != 0 && server_) read_server();
+  update();
+  client_.event_done();
+  worker_.settle();
+}
+
+void PassThrough::read_client() {
+  for (int i = 0; i < kReadsPerTurn && server_ && out_.empty(); ++i) {
+    const auto to = worker_.scratch();
+    const auto r = client_.stream().read(to);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    if (r.status != io::Io::Done) return client_.hang_up();
+    to_server(to.first(r.n));
+    if (r.n < to.size() && !client_.stream().holds_input()) return;
+  }
+}
+
+void PassThrough::read_server() {
+  for (int i = 0; i < kReadsPerTurn && server_ && !client_.has_output(); ++i) {
+    const auto to = worker_.scratch();
+    const auto r = server_->stream.read(to);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    if (r.status != io::Io::Done) {
+      end();
+      return client_.finish();
+    }
+    from_server(to.first(r.n));
+    if (!server_ || (r.n < to.size() && !server_->stream.holds_input())) return;
+  }
+}
+
+void PassThrough::from_server(Bytes in) {
+  if (reply_) {
+    const auto state = reply_->feed(in);
+    if (state == cloudsql::MdxReply::State::More) return;
+    if (state == cloudsql::MdxReply::State::Bad) {
+      return fail({Errc::Protocol, 0, "the instance's answer cannot be read: " + reply_->message(), "mdx"});
+    }
+    reply_.reset();
+  }
+  while (in_login_ && !in.empty()) {
+    const auto s = framer_.next(in);
+    if (!s) {
+      if (framer_.bad()) return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
+      break;
+    }
+    welcome_message(*s);
+  }
+  if (!in.empty()) client_.send(in);
+}
+
+// The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.
+void PassThrough::welcome_message(const protocol::Slice& s) {
+  if (s.type != 'K' || s.body_size > protocol::kMaxCancelKey + 4) {
+    if (s.type == 'Z' && s.last) in_login_ = false;
+    client_.send(s.bytes);
+    return;
+  }
+  part_.insert(part_.end(), s.bytes.begin(), s.bytes.end());
+  if (!s.last) return;
+  const auto k = protocol::BackendKeyDataView::decode(Bytes(part_).subspan(5));
+  if (!k) return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
+  server_->state.backend_pid = k->pid;
+  server_->cancel_key.assign(k->key.begin(), k->key.end());
+  auto& key = client_.cancel_key();
+  key.size = static_cast<std::uint8_t>(std::min<std::size_t>(k->key.size(), key.secret.size()));
+  fill_random(std::span(key.secret).first(key.size));
+  protocol::Buffer bytes;
+  protocol::backend_key_data(bytes, client_.pid(), key.bytes());
+  client_.send(bytes);
+  part_.clear();
+}
+
+void PassThrough::to_server(Bytes bytes) {
+  if (!server_) return;
+  if (out_.empty() && !server_->stream.holds_output()) {
+    const auto r = server_->stream.write(bytes);
+    if (r.status == io::Io::Failed) return;  // what it said before is read, and then its end
+    bytes = bytes.subspan(r.n);
+  }
+  if (!bytes.empty()) out_.append(bytes);
+}
+
+void PassThrough::update() {
+  if (server_) {
+    const int write = !out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
+    server_->watch.arm(write | (client_.has_output() ? 0 : UV_READABLE));
+  }
+  client_.arm((client_.has_output() ? UV_WRITABLE : 0) | (server_ && out_.empty() ? UV_READABLE : 0));
+}
+
+void PassThrough::cancel(io::Stream requester) {
+  if (server_ && !server_->cancel_key.empty()) worker_.cancel(*server_, std::nullopt, std::move(requester));
+}
+
+void PassThrough::on_client_gone() { end(); }
+
+void PassThrough::end() {
+  over_ = true;
+  route_.cancel();
+  dialer_.cancel();
+  auto& orders = worker_.orders();
+  if (ticket_) up_.shared->broker.cancel(*std::exchange(ticket_, std::nullopt), steady_now(), orders);
+  if (slot_) up_.shared->broker.login_ended(*std::exchange(slot_, std::nullopt), true, steady_now(), orders);
+  worker_.carry_out(*up_.shared, orders);
+  out_.clear();
+  if (server_) worker_.close(std::move(server_), false);
+}
+
+}  // namespace sidepool::worker

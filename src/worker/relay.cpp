@@ -1,0 +1,309 @@
+// src/worker/relay.cpp -- the hot path: bytes between a client's socket, its session machine and its server.
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/worker/client.h"
+#include "src/worker/login.h"
+#include "src/worker/pass_through.h"
+
+namespace sidepool::worker {
+
+using pool::Do;
+using protocol::Bytes;
+
+namespace {
+// A connection gives way to others after this many reads in one turn of the loop.
+constexpr int kReadsPerTurn = 8;
+// What is kept of a client that the session does not take yet; then it is not read any more.
+constexpr std::size_t kMostHeld = 16384;
+}  // namespace
+
+bool Client::wants_client_bytes() const noexcept {
+  if (gone_ || finishing_ || !session_ || !server_out_.empty()) return false;
+  if (server_ && server_->stream.holds_output()) return false;
+  return held_.empty() ? session_->phase() != pool::Phase::Draining : held_.size() < kMostHeld;
+}
+
+void Client::read_client() {
+  for (int i = 0; i < kReadsPerTurn && wants_client_bytes(); ++i) {
+    auto to = worker_.scratch();
+    if (!session_->takes_client_input()) to = to.first(std::min(to.size(), kMostHeld - std::min(kMostHeld - 1, held_.size())));
+    const auto r = stream_.read(to);
+    switch (r.status) {
+      case io::Io::Done:
+        if (pool_) counters().from_clients.add(r.n);
+        feed(to.first(r.n));
+        break;
+      case io::Io::WantRead:
+      case io::Io::WantWrite:
+        return;
+      case io::Io::Closed:
+      case io::Io::Failed:
+        // Messages before a Terminate are carried out; then the session itself reads the Terminate.
+        if (ends_with_terminate()) {
+          watch_.stop();
+          return;
+        }
+        return client_gone();
+    }
+    if (r.n < to.size() && !stream_.holds_input()) return;
+  }
+}
+
+// The kept bytes are whole messages, the last of which is Terminate.
+bool Client::ends_with_terminate() const noexcept {
+  std::size_t at = 0;
+  bool terminate = false;
+  while (held_.size() - at >= 5) {
+    const std::size_t size = 1 + std::size_t{protocol::load_be32(held_.data() + at + 1)};
+    if (size < 5 || size > held_.size() - at) return false;
+    terminate = held_[at] == 'X';
+    at += size;
+  }
+  return terminate && at == held_.size();
+}
+
+void Client::feed(Bytes bytes) {
+  if (!held_.empty()) {
+    held_.insert(held_.end(), bytes.begin(), bytes.end());
+    return offer_held();
+  }
+  process(bytes);
+  if (!bytes.empty() && !gone_) held_.assign(bytes.begin(), bytes.end());
+}
+
+void Client::offer_held() {
+  if (held_.empty() || !session_ || gone_) return;
+  Bytes in(held_);
+  process(in);
+  if (in.empty()) {
+    protocol::Buffer{}.swap(held_);
+  } else if (in.size() < held_.size()) {
+    held_.erase(held_.begin(), held_.end() - static_cast<std::ptrdiff_t>(in.size()));
+  }
+}
+
+void Client::process(Bytes& in) {
+  auto& actions = worker_.actions();
+  while (!in.empty() && session_ && session_->takes_client_input()) {
+    const auto before = in.size();
+    actions.clear();
+    session_->on_client(in, actions);
+    const bool idle = actions.empty() && in.size() == before;
+    run(actions);
+    if (idle) return;
+    if (!server_out_.empty() && in.size() == before) return;
+  }
+}
+
+void Client::on_server_event(Server&, int events) noexcept {
+  if ((events & UV_WRITABLE) != 0 && server_ && (!server_out_.empty() || server_->stream.holds_output())) {
+    if (server_out_.flush(server_->stream).status == io::Io::Failed) server_out_.clear();
+    if (server_out_.empty()) offer_held();
+  }
+  if ((events & (UV_READABLE | UV_DISCONNECT)) != 0 && server_) read_server();
+  if (server_out_.empty() && session_ && stream_.holds_input()) read_client();
+  after();
+  worker_.settle();
+}
+
+void Client::read_server() {
+  for (int i = 0; i < kReadsPerTurn && server_ && (out_.empty() || gone_); ++i) {
+    const auto to = worker_.scratch();
+    const auto r = server_->stream.read(to);
+    switch (r.status) {
+      case io::Io::Done: {
+        counters().from_servers.add(r.n);
+        Bytes in = to.first(r.n);
+        offer_server(in);
+        break;
+      }
+      case io::Io::WantRead:
+      case io::Io::WantWrite:
+        return;
+      case io::Io::Closed:
+      case io::Io::Failed:
+        return server_lost();
+    }
+    if (!server_ || (r.n < to.size() && !server_->stream.holds_input())) break;
+  }
+}
+
+void Client::offer_server(Bytes& in) {
+  auto& actions = worker_.actions();
+  server_in_ = &in;
+  while (!in.empty() && server_ && session_) {
+    const auto before = in.size();
+    actions.clear();
+    session_->on_server(in, actions);
+    const bool idle = actions.empty() && in.size() == before;
+    run(actions);
+    if (idle) break;
+  }
+  server_in_ = nullptr;
+  offer_held();
+}
+
+void Client::server_lost() {
+  auto lost = std::move(server_);
+  server_out_.clear();
+  worker_.close(std::move(lost), false);
+  auto& actions = worker_.actions();
+  actions.clear();
+  session_->on_server_lost(actions);
+  run(actions);
+  offer_held();
+}
+
+void Client::run(pool::Actions& actions) {
+  std::array<io::ConstBytes, io::Stream::kMaxPieces> pieces;
+  std::size_t n = 0;
+  Do to = Do::ToServer;
+  const auto flush = [&] {
+    if (n > 0) write(to, std::span(pieces).first(n));
+    n = 0;
+  };
+  at_work_ = true;
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    const auto a = actions[i];
+    if (a.what == Do::ToServer || a.what == Do::ToClient) {
+      if (n == pieces.size() || a.what != to) flush();
+      to = a.what;
+      pieces[n++] = a.bytes;
+      continue;
+    }
+    flush();
+    act(a.what);
+  }
+  flush();
+  at_work_ = false;
+  if (session_) count_events();
+  if (!granted_) return;
+  server_ = std::move(granted_);
+  actions.clear();
+  session_->on_granted(server_->state, actions);
+  run(actions);
+}
+
+void Client::act(Do what) {
+  switch (what) {
+    case Do::ToServer:
+    case Do::ToClient:
+      return;
+    case Do::AcquireServer:
+      return acquire();
+    case Do::ReleaseServer:
+      return release_server();
+    case Do::CloseServer:
+      return close_server();
+    case Do::CloseClient:
+      return finish();
+    case Do::CancelServer:
+      if (!server_) return;
+      session_->on_cancel_begun();
+      return worker_.cancel(*server_, id(), io::Stream{});
+    case Do::LoginDone:
+      return welcome();
+  }
+}
+
+void Client::acquire() {
+  request_since_ = steady_now();
+  auto& orders = worker_.orders();
+  auto answer = up_->shared->broker.acquire(pool_->id, id(), {0, session_->state_key()}, request_since_, orders);
+  if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
+    auto server = worker_.take_idle(use->server);
+    worker_.carry_out(*up_->shared, orders);
+    if (server) return on_granted(std::move(server));
+    return;
+  }
+  if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
+    ticket_ = queued->ticket;
+    return worker_.carry_out(*up_->shared, orders);
+  }
+  worker_.carry_out(*up_->shared, orders);
+  ticket_.reset();
+  worker_.refuse_later(id());
+}
+
+void Client::on_granted(std::unique_ptr<Server> server) {
+  ticket_.reset();
+  if (!session_ || session_->phase() != pool::Phase::Waiting || server_ || granted_) {
+    return worker_.release(std::move(server), pool::Condition::Clean, 0);
+  }
+  server->user = this;
+  transaction_since_ = steady_now();
+  counters().wait.observe(transaction_since_ - request_since_);
+  granted_ = std::move(server);
+  if (at_work_) return;  // run() goes on with it
+  auto& actions = worker_.actions();
+  actions.clear();
+  run(actions);
+  offer_held();
+  after();
+}
+
+void Client::release_server() {
+  counters().transaction.observe(steady_now() - transaction_since_);
+  server_->user = nullptr;
+  bool fit = server_out_.empty() && !server_->stream.holds_output();
+  if (server_in_ && !server_in_->empty()) {
+    fit = fit && Worker::idle_bytes(*server_, *server_in_);
+    *server_in_ = {};
+  }
+  server_out_.clear();
+  if (!fit) return worker_.close(std::move(server_), false);
+  worker_.release(std::move(server_), pool::Condition::Clean, session_->state_key());
+}
+
+void Client::close_server() {
+  if (!server_) return;
+  const bool clean = server_out_.empty();
+  const bool running = session_ && session_->phase() == pool::Phase::Draining;
+  server_out_.clear();
+  if (running) worker_.cancel(*server_, std::nullopt, io::Stream{});
+  worker_.close(std::move(server_), clean);
+}
+
+// What the socket does not take now waits in an outbox, and the other side is not read meanwhile.
+void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
+  const bool client = to == Do::ToClient;
+  if (client ? gone_ : !server_) return;
+  auto& stream = client ? stream_ : server_->stream;
+  auto& box = client ? out_ : server_out_;
+  std::size_t size = 0;
+  for (const auto p : pieces) size += p.size();
+  if (pool_) (client ? counters().to_clients : counters().to_servers).add(size);
+  std::size_t taken = 0;
+  if (box.empty() && !stream.holds_output()) {
+    const auto r = stream.writev(pieces);
+    taken = r.n;
+    if (r.status == io::Io::Failed) {
+      if (client) worker_.client_failed(id());
+      return;  // of a server, what it said before is still read, and then its end
+    }
+  }
+  for (const auto p : pieces) {
+    const auto skip = std::min(taken, p.size());
+    taken -= skip;
+    if (skip < p.size()) box.append(p.subspan(skip));
+  }
+}
+
+void Client::update_watches() {
+  if (!gone_ && !login_ && !pass_ && watch_.started()) {
+    const int write = has_output() ? UV_WRITABLE : 0;
+    const bool read = finishing_ || wants_client_bytes();
+    arm(write | (read ? UV_READABLE : 0));
+  }
+  if (server_) {
+    const int write = !server_out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
+    const bool read = gone_ || out_.empty();
+    const int before = server_->watch.armed();
+    server_->watch.arm(write | (read ? UV_READABLE : 0));
+    if (read && (before & UV_READABLE) == 0 && server_->stream.holds_input()) worker_.look_again(id());
+  }
+  if (!gone_ && session_ && wants_client_bytes() && stream_.holds_input()) worker_.look_again(id());
+}
+
+}  // namespace sidepool::worker

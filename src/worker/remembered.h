@@ -1,0 +1,51 @@
+// src/worker/remembered.h -- what is kept of a successful login, for the logins that follow (product.md §4).
+#pragma once
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocol/login.h"
+#include "src/base/clock.h"
+#include "src/base/secret_memory.h"
+
+namespace sidepool::worker {
+
+// Of one pool. Shared by all workers: mutex_ guards everything. Nothing of it is ever printed.
+class Remembered {
+ public:
+  enum class Check : std::uint8_t {
+    Admit,        // whoever reaches an allowed listener: the database asks nobody for a password
+    AskPassword,  // then try()
+    FreshLogin,   // the last look at the database is older than auth_ttl: a login at the database decides
+  };
+  // What the first step of a client's login has to be.
+  Check check(Time now, Duration auth_ttl) const;
+  // Whether this password is known to be right and fresh enough; if not, the database is asked.
+  bool knows(std::string_view password, Time now, Duration auth_ttl) const;
+  bool asks_nobody() const;
+
+  // A login at the database succeeded. `password` is what the client typed, empty if nobody was asked.
+  void learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password, Time now);
+
+  // Answers a server's question for a login of our own with what is kept. False: nothing fits, or it may not
+  // be sent over this connection.
+  bool answer(protocol::LoginMachine& login, bool may_send_cleartext) const;
+
+ private:
+  std::array<std::uint8_t, 32> digest_of(std::string_view password) const;
+
+  mutable std::mutex mutex_;
+  protocol::AuthMethod method_ = protocol::AuthMethod::None;
+  std::optional<protocol::ScramKeys> scram_;
+  std::optional<protocol::SecretText> md5_;
+  SecretMemory cleartext_;                 // only when the database itself wants it in clear
+  std::array<std::uint8_t, 32> key_{};     // of the digest: random, of this pool
+  std::array<std::uint8_t, 32> digest_{};  // keyed hash of the password: recognised without PBKDF2
+  bool has_digest_ = false;
+  Time fresh_{};
+};
+
+}  // namespace sidepool::worker

@@ -1,0 +1,54 @@
+// src/worker/server.h -- one connection to PostgreSQL, logged in. Moves between workers as it is.
+#pragma once
+#include <cstdint>
+
+#include "pool/ids.h"
+#include "pool/server_state.h"
+#include "protocol/bytes.h"
+#include "src/base/timer_wheel.h"
+#include "src/io/stream.h"
+#include "src/io/watch.h"
+#include "src/upstream/endpoint.h"
+
+namespace sidepool::worker {
+
+class Worker;
+class PoolEntry;
+class Upstream;
+
+// Who has a server. It has exactly one owner at any time: the idle list of its worker, a client, the closing
+// list, or a mailbox on its way (its watch is stopped then).
+struct Server {
+  // Told when the socket is ready. Owner's thread.
+  class User {
+   public:
+    virtual void on_server_event(Server& server, int events) noexcept = 0;
+
+   protected:
+    ~User() = default;
+  };
+
+  Server(pool::ServerId number, Upstream& up, PoolEntry* of_pool) : id(number), upstream(&up), pool(of_pool), timer(&Server::on_timer) {}
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Begins to watch on this worker's loop; false: the process is out of something, close it.
+  bool watch_on(Worker& w);
+  void unwatch() noexcept { watch.stop(); }
+  static void on_timer(TimerNode& node) noexcept;
+
+  const pool::ServerId id;
+  Upstream* const upstream;
+  PoolEntry* const pool;  // null: a pass-through client's own
+  io::Stream stream;
+  io::FdWatch watch;
+  User* user = nullptr;  // who has it; null while idle or closing
+  Worker* worker = nullptr;
+  pool::ServerState state;
+  protocol::Buffer cancel_key;
+  upstream::Endpoint endpoint;  // where it runs: a CancelRequest goes there
+  TimerNode timer;              // of the closing list
+  bool closing = false;
+};
+
+}  // namespace sidepool::worker

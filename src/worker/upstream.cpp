@@ -1,0 +1,219 @@
+// src/worker/upstream.cpp -- see upstream.h.
+#include "src/worker/upstream.h"
+
+#include <functional>
+
+#include "src/cloudsql/mdx.h"
+
+namespace sidepool::worker {
+
+pool::PoolLimits limits_of(const conf::PoolConfig& c) {
+  pool::PoolLimits l;
+  l.size = c.size;
+  l.min_size = c.min_size;
+  l.max_waiting = c.max_waiting;
+  l.locality_window = c.locality_window;
+  l.lifetime = c.server_lifetime;
+  l.idle_timeout = c.server_idle_timeout;
+  l.notify_after = c.query_wait_notify;
+  l.round_robin = c.server_round_robin;
+  return l;
+}
+
+pool::BrokerLimits broker_limits_of(const conf::PoolConfig& c) {
+  pool::BrokerLimits l;
+  l.max_servers = c.max_server_connections;
+  l.max_opening = c.max_opening;
+  return l;
+}
+
+pool::SessionOptions options_of(const conf::PoolConfig& c) {
+  pool::SessionOptions o;
+  o.mode = c.mode == conf::PoolMode::Session     ? pool::Mode::Session
+           : c.mode == conf::PoolMode::Statement ? pool::Mode::Statement
+                                                 : pool::Mode::Transaction;
+  o.isolation = c.isolation == conf::Isolation::Tracked ? pool::Isolation::Tracked : pool::Isolation::Reset;
+  o.max_message = static_cast<std::uint32_t>(c.max_message);
+  o.max_client_statements = c.max_client_statements;
+  o.max_server_statements = c.max_prepared_statements;
+  return o;
+}
+
+PoolEntry::PoolEntry(Upstream& up, std::string db, std::string role)
+    : upstream(up), database(std::move(db)), user(std::move(role)) {}
+
+pool::Settings PoolEntry::reported() const {
+  std::lock_guard lock(mutex_);
+  return reported_;
+}
+
+pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
+  std::lock_guard lock(mutex_);
+  if (!reported_ || !(*reported_ == values)) reported_ = std::make_shared<pool::SettingSet>(std::move(values));
+  return reported_;
+}
+
+std::optional<pool::Settings> PoolEntry::validated(const std::string& key) const {
+  std::lock_guard lock(mutex_);
+  const auto at = validated_.find(key);
+  if (at == validated_.end()) return std::nullopt;
+  return at->second;
+}
+
+void PoolEntry::note_validated(const std::string& key, pool::Settings overrides) {
+  static constexpr std::size_t kMost = 256, kLongest = 4096;
+  if (key.size() > kLongest) return;
+  std::lock_guard lock(mutex_);
+  if (validated_.size() >= kMost) validated_.clear();
+  validated_[key] = std::move(overrides);
+}
+
+Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf, cloudsql::CloudSql* source,
+                   metrics::Registry& registry)
+    : index(number),
+      name(conf.name),
+      broker(number, workers, broker_limits_of(conf.pool)),
+      metrics(registry.add_upstream(conf.is_cloudsql() ? conf.instance : conf.name, conf.is_cloudsql())),
+      registry_(registry),
+      cloudsql_(conf.is_cloudsql() ? source : nullptr),
+      ip_type_(conf.ip_type == conf::IpType::Private ? cloudsql::IpType::Private : cloudsql::IpType::Public),
+      workers_(workers) {
+  auto own = limits_of(conf.pool);
+  own.min_size = 0;
+  own_pool_ = broker.add_pool(own);
+  if (conf.pool.tcp_keepidle.count() > 0) {
+    keepalive_.idle = std::chrono::duration_cast<std::chrono::seconds>(conf.pool.tcp_keepidle);
+  }
+  if (conf.pool.tcp_keepintvl.count() > 0) {
+    keepalive_.interval = std::chrono::duration_cast<std::chrono::seconds>(conf.pool.tcp_keepintvl);
+  }
+  keepalive_.probes = static_cast<int>(conf.pool.tcp_keepcnt);
+  keepalive_.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(conf.pool.tcp_user_timeout);
+  if (cloudsql_) {
+    if (auto parsed = cloudsql::InstanceName::parse(conf.instance)) key_ = {std::move(*parsed), conf.auto_iam_authn};
+  }
+}
+
+Upstream::~Upstream() {
+  for (auto& [key, entry] : pools_) {
+    if (entry->metrics) registry_.remove_pool(*entry->metrics);
+  }
+}
+
+Status Upstream::set_route(const conf::Upstream& conf) {
+  if (conf.is_cloudsql()) return {};
+  upstream::Route route;
+  route.keepalive = keepalive_;
+  for (const auto& h : conf.hosts) {
+    if (h.is_unix()) {
+      const auto slash = h.path.rfind('/');
+      const auto dot = h.path.rfind('.');
+      route.endpoints.push_back({h.path.substr(0, slash), static_cast<std::uint16_t>(std::stoi(h.path.substr(dot + 1)))});
+    } else {
+      route.endpoints.push_back({h.name, h.port});
+    }
+  }
+  using Mode = conf::ServerTlsMode;
+  if (conf.tls.mode != Mode::Disable) {
+    tls::UpstreamTls t;
+    t.check = conf.tls.mode == Mode::VerifyFull ? tls::PeerCheck::ChainAndHost
+              : conf.tls.mode == Mode::VerifyCa ? tls::PeerCheck::Chain
+                                                : tls::PeerCheck::None;
+    t.ca_file = conf.tls.ca_file;
+    t.cert_file = conf.tls.cert_file;
+    t.key_file = conf.tls.key_file;
+    auto context = tls::upstream_context(t);
+    if (!context) return tl::unexpected(context.error());
+    route.tls.use = conf.tls.mode == Mode::Prefer ? upstream::TlsUse::IfOffered : upstream::TlsUse::Required;
+    route.tls.context = std::move(*context);
+    route.tls.verifies_peer = t.check != tls::PeerCheck::None;
+    route.tls.prepare = [](SSL* ssl, std::string_view host) { return tls::set_peer_name(ssl, host); };
+  }
+  std::lock_guard lock(mutex_);
+  route_ = std::move(route);
+  return {};
+}
+
+upstream::Route Upstream::host_route() const {
+  std::lock_guard lock(mutex_);
+  return route_;
+}
+
+Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo& info, bool unix_listener) const {
+  auto hosts = cloudsql::targets(info, ip_type_);
+  if (!hosts) return tl::unexpected(hosts.error());
+  upstream::Route route;
+  route.keepalive = keepalive_;
+  for (auto& h : *hosts) route.endpoints.push_back({std::move(h), cloudsql::kServerPort});
+  route.tls.use = upstream::TlsUse::Direct;
+  route.tls.context = info.context;
+  route.tls.verifies_peer = true;
+  if (!info.sni.empty()) {
+    route.tls.prepare = [sni = info.sni](SSL* ssl, std::string_view) -> Status {
+      if (SSL_set_tlsext_host_name(ssl, sni.c_str()) != 1) return fail(Errc::Tls, "the server name cannot be set");
+      return {};
+    };
+  }
+  if (info.mdx) {
+    const auto frame =
+        cloudsql::mdx_frame(unix_listener ? cloudsql::ClientProtocol::UnixSocket : cloudsql::ClientProtocol::Tcp);
+    route.prologue.assign(frame.begin(), frame.end());
+  }
+  return route;
+}
+
+PoolEntry* Upstream::find(std::string_view database, std::string_view user) const {
+  std::lock_guard lock(mutex_);
+  const auto at = pools_.find(Key{database, user});
+  return at == pools_.end() ? nullptr : at->second.get();
+}
+
+PoolEntry* Upstream::find(pool::PoolId id) const {
+  std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : pools_) {
+    if (entry->id == id) return entry.get();
+  }
+  return nullptr;
+}
+
+PoolEntry* Upstream::find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
+                                    std::atomic<std::uint32_t>& pools, std::uint32_t max_pools) {
+  std::lock_guard lock(mutex_);
+  auto& entry = pools_[Key{database, user}];
+  if (entry) return entry.get();
+  if (pools.fetch_add(1) >= max_pools) {
+    --pools;
+    pools_.erase(Key{database, user});
+    return nullptr;
+  }
+  entry = std::make_unique<PoolEntry>(*this, std::string(database), std::string(user));
+  entry->id = broker.add_pool(limits_of(conf));
+  const auto id = entry->id;
+  entry->metrics = &registry_.add_pool({name, entry->database, entry->user}, [this, id] {
+    const auto c = broker.counts(id, std::chrono::steady_clock::now());
+    return metrics::PoolGauges{c.idle, c.out - c.pinned, c.pinned, c.opening, c.closing, c.size};
+  });
+  return entry.get();
+}
+
+void Upstream::apply_limits(const conf::PoolConfig& conf, pool::Time now, pool::Orders& orders) {
+  broker.set_limits(broker_limits_of(conf), now, orders);
+  for (const auto* p : pools()) broker.set_limits(p->id, limits_of(conf), now, orders);
+  auto own = limits_of(conf);
+  own.min_size = 0;
+  broker.set_limits(own_pool_, own, now, orders);
+}
+
+std::vector<PoolEntry*> Upstream::pools() const {
+  std::lock_guard lock(mutex_);
+  std::vector<PoolEntry*> all;
+  for (const auto& [key, entry] : pools_) all.push_back(entry.get());
+  return all;
+}
+
+pool::Identity Upstream::identity(std::string_view database, std::string_view user) {
+  const auto hash = std::hash<std::string_view>{};
+  return static_cast<pool::Identity>(hash(database) * 31 + hash(user));
+}
+
+}  // namespace sidepool::worker

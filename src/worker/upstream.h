@@ -1,0 +1,111 @@
+// src/worker/upstream.h -- one upstream and its pools, shared by all workers.
+#pragma once
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "conf/config.h"
+#include "pool/broker.h"
+#include "pool/session.h"
+#include "src/base/result.h"
+#include "src/cloudsql/source.h"
+#include "src/metrics/registry.h"
+#include "src/tls/context.h"
+#include "src/upstream/attempt.h"
+#include "src/worker/remembered.h"
+
+namespace sidepool::worker {
+
+class Upstream;
+
+// The servers of one (upstream, database, user). Made after the first successful login; lives as long as its
+// upstream.
+class PoolEntry {
+ public:
+  PoolEntry(Upstream& upstream, std::string database, std::string user);
+
+  Upstream& upstream;
+  const std::string database, user;
+  pool::PoolId id{};
+  metrics::PoolMetrics* metrics = nullptr;
+  Remembered remembered;
+
+  // What the servers report after login. One object for equal sets, so that comparing pointers nearly always
+  // answers. Any thread.
+  pool::Settings reported() const;
+  // The canonical object for what a new server reports; becomes reported().
+  pool::Settings note_reported(pool::SettingSet values);
+
+  // Startup settings that a server has accepted, and what it made of them. Without application_name, which is
+  // any text. Any thread; bounded.
+  std::optional<pool::Settings> validated(const std::string& key) const;
+  void note_validated(const std::string& key, pool::Settings overrides);
+
+ private:
+  mutable std::mutex mutex_;
+  pool::Settings reported_;
+  std::map<std::string, pool::Settings> validated_;
+};
+
+class Upstream {
+ public:
+  // `cloudsql` is null for a host list; both outlive the upstream.
+  Upstream(std::uint16_t index, std::uint16_t workers, const conf::Upstream& conf, cloudsql::CloudSql* cloudsql,
+           metrics::Registry& registry);
+  ~Upstream();
+
+  const std::uint16_t index;
+  const std::string name;
+  pool::Broker broker;
+  metrics::UpstreamMetrics& metrics;
+  std::atomic<std::uint32_t> cancels{0};  // cancel connections in flight
+
+  // TLS contexts and endpoints of a host list, at start and at reload. Cloud SQL: nothing to do.
+  Status set_route(const conf::Upstream& conf);
+
+  // Null: there was no successful login yet.
+  PoolEntry* find(std::string_view database, std::string_view user) const;
+  PoolEntry* find(pool::PoolId id) const;
+  // The pool of a first successful login; another worker may have made it meanwhile. Null: max_pools is reached.
+  PoolEntry* find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
+                            std::atomic<std::uint32_t>& pools, std::uint32_t max_pools);
+  // Servers of pass-through clients, counted in the same bound.
+  pool::PoolId own_pool() const { return own_pool_; }
+  void apply_limits(const conf::PoolConfig& conf, pool::Time now, pool::Orders& orders);
+
+  bool is_cloudsql() const { return cloudsql_ != nullptr; }
+  cloudsql::CloudSql* cloudsql() const { return cloudsql_; }
+  const cloudsql::InstanceKey& instance_key() const { return key_; }
+  // The way to a host list.
+  upstream::Route host_route() const;
+  // The way to an instance with this connection information.
+  Result<upstream::Route> instance_route(const cloudsql::ConnectionInfo& info, bool unix_listener) const;
+  // For the broker: which first logins wait for each other.
+  static pool::Identity identity(std::string_view database, std::string_view user);
+
+  std::vector<PoolEntry*> pools() const;
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+  metrics::Registry& registry_;
+  cloudsql::CloudSql* const cloudsql_;
+  cloudsql::InstanceKey key_;
+  cloudsql::IpType ip_type_ = cloudsql::IpType::Public;
+  pool::PoolId own_pool_{};
+  io::Keepalive keepalive_;
+  std::uint16_t workers_;
+  mutable std::mutex mutex_;  // guards what follows
+  upstream::Route route_;
+  std::map<Key, std::unique_ptr<PoolEntry>, std::less<>> pools_;
+};
+
+pool::PoolLimits limits_of(const conf::PoolConfig& conf);
+pool::BrokerLimits broker_limits_of(const conf::PoolConfig& conf);
+pool::SessionOptions options_of(const conf::PoolConfig& conf);
+
+}  // namespace sidepool::worker

@@ -1,0 +1,283 @@
+// src/worker/worker.cpp -- the thread, its mailbox, its clients, and the orders of the broker.
+#include "src/worker/worker.h"
+
+#include <algorithm>
+
+#include "src/base/log.h"
+#include "src/worker/cancel.h"
+#include "src/worker/client.h"
+#include "src/worker/login.h"
+#include "src/worker/opener.h"
+#include "src/worker/pass_through.h"
+
+namespace sidepool::worker {
+
+namespace {
+constexpr std::size_t kScratch = 65536;
+// Slots are numbered in the cancel key.
+constexpr std::uint32_t kMostClients = 1U << CancelKey::kSlotBits;
+}  // namespace
+
+Worker::Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf::Config> config,
+               std::unique_ptr<io::Loop> loop)
+    : number_(number),
+      shared_(shared),
+      config_(std::move(config)),
+      loop_(std::move(loop)),
+      statements_(shared.statement_token, static_cast<pool::WorkerId>(number), 0),
+      scratch_(kScratch),
+      clients_(kMostClients) {
+  use_config();
+  loop_->on_wake(this, [](void* self) noexcept { static_cast<Worker*>(self)->on_wake(); });
+}
+
+Worker::~Worker() {
+  upstreams_.clear();
+  openers_.clear();
+  cancels_.clear();
+  buried_.clear();
+}
+
+void Worker::start() { thread_ = std::thread([this] { loop_->run(); }); }
+void Worker::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::post(Message&& m) {
+  if (mailbox_.post(std::move(m)) == Posted::Wake) loop_->wake();
+}
+
+void Worker::use_config() {
+  const auto workers = std::max<std::size_t>(1, shared_.workers.size());
+  statements_.set_memory(static_cast<std::size_t>(config_->server.statement_memory) / workers);
+  upstreams_.resize(shared_.upstreams.size());
+  for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+    auto& local = upstreams_[i];
+    local.shared = shared_.upstreams[i].get();
+    for (const auto& u : config_->upstreams) {
+      if (u.name == local.shared->name) local.conf = &u;
+    }
+    local.options = options_of(local.conf->pool);
+  }
+}
+
+void Worker::on_wake() noexcept {
+  mailbox_.drain(inbox_);
+  for (auto& m : inbox_) {
+    std::visit([this](auto&& message) { on_message(std::forward<decltype(message)>(message)); }, std::move(m));
+    settle();
+  }
+  inbox_.clear();
+  check_finished();
+}
+
+void Worker::on_message(NewClient&& m) {
+  auto* client = clients_.emplace(*this, io::Stream(std::move(m.fd)), std::move(m.peer), std::move(m.entrance));
+  if (!client) {
+    --shared_.clients;
+    return;
+  }
+  load_.store(clients_.size(), std::memory_order_relaxed);
+  if (stopping_ == StopStep::Cut || !client->start()) return dispose(*client);
+}
+
+void Worker::on_message(GiveServer&& m) {
+  if (!m.server->watch_on(*this)) return close(std::move(m.server), true);
+  if (m.server->pool) counters(*m.server->pool).handovers.add();
+  give(std::move(m.server), m.session);
+}
+
+void Worker::on_message(BrokerOrder&& m) {
+  pool::Orders one;
+  one.list.push_back(std::move(m.order));
+  carry_out(*shared_.upstreams[m.upstream], one);
+}
+
+void Worker::on_message(PollBroker&& m) { arm_poll(m.upstream, m.when); }
+
+void Worker::on_message(CancelRequested&& m) {
+  const auto slot = m.pid & ((1U << CancelKey::kSlotBits) - 1);
+  auto* client = clients_.find_slot(slot);
+  if (!client || !client->matches(m.key)) {
+    // Guesses cost their sender a second each once there are too many; a right key is never delayed.
+    static log::Limiter limiter(std::chrono::seconds(60));
+    if (const auto n = limiter.pass(steady_now())) {
+      log::warn("cancel request with a wrong key", {{"left_out", *n}});
+    }
+    return;
+  }
+  client->on_cancel_request(std::move(m.stream));
+}
+
+void Worker::on_message(InstanceInfo&& m) {
+  const auto at = route_requests_.find(m.request);
+  if (at == route_requests_.end()) return;
+  auto* request = at->second;
+  route_requests_.erase(at);
+  request->worker_ = nullptr;
+  auto found = std::move(request->found_);
+  if (!m.answer) return found(tl::unexpected(m.answer.error()), 0);
+  const auto epoch = (*m.answer)->epoch;
+  found(request->upstream_->instance_route(**m.answer, request->unix_), epoch);
+}
+
+void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
+
+void Worker::on_message(ConfigChanged&& m) {
+  config_ = std::move(m.config);
+  use_config();
+}
+
+void Worker::on_message(Stop&& m) {
+  stopping_ = m.step;
+  std::vector<pool::SessionId> all;
+  clients_.for_each([&all](auto, Client& c) { all.push_back(c.id()); });
+  for (const auto id : all) {
+    if (auto* c = find(id)) c->on_stop(m.step);
+    settle();
+  }
+  close_idle_servers();
+  if (m.step != StopStep::Cut) return;
+  std::vector<Opener*> open;
+  for (auto& o : openers_) open.push_back(o.get());
+  for (auto* o : open) o->give_up();
+  settle();
+  check_finished();
+}
+
+void Worker::close_idle_servers() {
+  std::vector<pool::ServerId> ids;
+  for (const auto& [id, server] : idle_) ids.push_back(id);
+  for (const auto id : ids) {
+    auto server = take_idle(id);
+    auto& up = *server->upstream;
+    auto& out = orders();
+    up.broker.idle_lost(id, false, steady_now(), out);
+    begin_close(std::move(server), true);
+    carry_out(up, out);
+  }
+  settle();
+}
+
+// The loop ends when nothing of this worker is left.
+void Worker::check_finished() {
+  if (stopping_ != StopStep::Cut || clients_.size() > 0 || !idle_.empty() || !closing_.empty() || !openers_.empty() ||
+      !cancels_.empty()) {
+    return;
+  }
+  loop_->stop();
+}
+
+Client* Worker::find(pool::SessionId s) noexcept {
+  if (static_cast<std::uint16_t>(s.worker) != number_) return nullptr;
+  return clients_.find({s.slot, s.generation});
+}
+
+void Worker::dispose(Client& client) { disposed_.push_back(client.key()); }
+void Worker::bury(std::unique_ptr<Login> login) { buried_.push_back(std::move(login)); }
+void Worker::opener_done(Opener& o) { openers_done_.push_back(&o); }
+void Worker::cancel_done(CancelConnection& c) { cancels_done_.push_back(&c); }
+
+const conf::User* Worker::configured_user(std::string_view user, std::string_view upstream) const {
+  for (const auto& u : config_->users) {
+    if (u.name == user && (u.upstream.empty() || u.upstream == upstream)) return &u;
+  }
+  return nullptr;
+}
+
+void Worker::route_cancel(CancelRequested request) {
+  const auto worker = request.pid >> CancelKey::kSlotBits & ((1U << CancelKey::kWorkerBits) - 1);
+  const bool ours = (request.pid & CancelKey::kMark) != 0 && worker < shared_.workers.size();
+  if (ours) shared_.workers[worker]->post(std::move(request));
+}
+
+void Worker::cancel(const Server& server, std::optional<pool::SessionId> session, io::Stream requester) {
+  if (server.cancel_key.empty()) {
+    if (session) cancel_over(*session, false);
+    return;
+  }
+  cancels_.push_back(std::make_unique<CancelConnection>(*this, server, session, std::move(requester)));
+  cancels_.back()->start();
+}
+
+void Worker::cancel_over(pool::SessionId session, bool server_unfit) {
+  later_.push_back({server_unfit ? Later::What::CancelFailed : Later::What::CancelDone, session, {}});
+}
+
+void Worker::do_later(const Later& l) {
+  auto* client = find(l.session);
+  if (!client) return;
+  switch (l.what) {
+    case Later::What::Refuse:
+      return client->on_refused_by_broker();
+    case Later::What::ClientGone:
+      return client->hang_up();
+    case Later::What::LookAgain:
+      return client->on_look_again_at_sockets();
+    case Later::What::UpstreamError:
+      return client->on_upstream_error(l.error);
+    case Later::What::CancelFailed:
+      return client->on_cancel_done(true);
+    case Later::What::CancelDone:
+      return client->on_cancel_done(false);
+  }
+}
+
+// Everything that could not be done while something was at work further up the stack.
+void Worker::settle() {
+  if (std::exchange(settling_, true)) return;
+  while (!granted_.empty() || !later_.empty()) {
+    auto granted = std::exchange(granted_, {});
+    for (auto& g : granted) {
+      auto* client = find(g.session);
+      if (client) {
+        client->on_granted(std::move(g.server));
+      } else {
+        release(std::move(g.server), pool::Condition::Clean, 0);
+      }
+    }
+    for (const auto& l : std::exchange(later_, {})) do_later(l);
+  }
+  for (const auto id : std::exchange(closed_, {})) closing_.erase(id);
+  for (auto* o : std::exchange(openers_done_, {})) {
+    openers_.remove_if([o](const auto& p) { return p.get() == o; });
+  }
+  for (auto* c : std::exchange(cancels_done_, {})) {
+    cancels_.remove_if([c](const auto& p) { return p.get() == c; });
+  }
+  buried_.clear();
+  for (const auto key : std::exchange(disposed_, {})) {
+    if (!clients_.find(key)) continue;
+    clients_.erase(key);
+    --shared_.clients;
+  }
+  load_.store(clients_.size(), std::memory_order_relaxed);
+  settling_ = false;
+  if (!granted_.empty() || !later_.empty() || !disposed_.empty()) return settle();
+  if (stopping_ == StopStep::Cut) check_finished();
+}
+
+void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener, Found found) {
+  cancel();
+  upstream_ = &upstream;
+  unix_ = unix_listener;
+  if (!upstream.is_cloudsql()) return found(upstream.host_route(), 0);
+  if (auto info = upstream.cloudsql()->current(upstream.instance_key())) {
+    return found(upstream.instance_route(*info, unix_listener), info->epoch);
+  }
+  worker_ = &worker;
+  number_ = ++worker.last_request_;
+  found_ = std::move(found);
+  worker.route_requests_[number_] = this;
+  upstream.cloudsql()->request(upstream.instance_key(),
+                               [&worker, number = number_](Result<cloudsql::InfoPtr> answer) {
+                                 worker.post(InstanceInfo{number, std::move(answer)});
+                               });
+}
+
+void RouteRequest::cancel() noexcept {
+  if (worker_) worker_->route_requests_.erase(number_);
+  worker_ = nullptr;
+}
+
+}  // namespace sidepool::worker

@@ -1,0 +1,224 @@
+// src/worker/worker.h -- one thread, one loop: its clients, its idle servers, and what is on its way.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "pool/actions.h"
+#include "pool/statements.h"
+#include "src/base/mailbox.h"
+#include "src/base/slab.h"
+#include "src/io/loop.h"
+#include "src/io/outbox.h"
+#include "src/upstream/resolver.h"
+#include "src/worker/messages.h"
+#include "src/worker/upstream.h"
+
+namespace sidepool::worker {
+
+class Client;
+class Opener;
+class CancelConnection;
+class Login;
+class Worker;
+
+// Counts and limits of the whole process. Any thread.
+struct Shared {
+  std::atomic<std::uint32_t> clients{0};  // sockets of clients, logged in or not
+  std::atomic<std::uint32_t> pools{0};
+  std::atomic<bool> stopping{false};
+  upstream::Resolver* resolver = nullptr;
+  metrics::Registry* registry = nullptr;
+  std::vector<std::unique_ptr<Upstream>> upstreams;
+  std::vector<Worker*> workers;
+  std::string statement_token;
+};
+
+// An upstream as one worker sees it. The options are changed in place when the configuration is reloaded.
+struct LocalUpstream {
+  Upstream* shared = nullptr;
+  const conf::Upstream* conf = nullptr;
+  pool::SessionOptions options;
+  std::shared_ptr<TimerNode> poll;  // set for the worker that polls this upstream's broker
+  pool::Time poll_at{};
+};
+
+// Who waits for the way to an upstream. Destroying it takes the wish back.
+class RouteRequest {
+ public:
+  using Found = std::function<void(Result<upstream::Route>, std::uint64_t epoch)>;
+  RouteRequest() = default;
+  RouteRequest(const RouteRequest&) = delete;
+  RouteRequest& operator=(const RouteRequest&) = delete;
+  ~RouteRequest() { cancel(); }
+  // `found` is called from the loop, or before this returns when the answer is at hand.
+  void start(Worker& worker, Upstream& upstream, bool unix_listener, Found found);
+  void cancel() noexcept;
+
+ private:
+  friend class Worker;
+  Worker* worker_ = nullptr;
+  Upstream* upstream_ = nullptr;
+  std::uint64_t number_ = 0;
+  bool unix_ = false;
+  Found found_;
+};
+
+class Worker {
+ public:
+  Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf::Config> config,
+         std::unique_ptr<io::Loop> loop);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  void start();  // the thread
+  void join();
+  // Any thread.
+  void post(Message&& m);
+  std::uint32_t load() const noexcept { return load_.load(std::memory_order_relaxed); }
+  io::Loop& loop() noexcept { return *loop_; }
+
+  // ---- The rest: this worker's thread.
+
+  pool::WorkerId id() const noexcept { return static_cast<pool::WorkerId>(number_); }
+  std::uint16_t number() const noexcept { return number_; }
+  Shared& shared() noexcept { return shared_; }
+  const conf::Config& config() const noexcept { return *config_; }
+  LocalUpstream& local(const Upstream& u) noexcept { return upstreams_[u.index]; }
+  LocalUpstream& local(std::uint16_t index) noexcept { return upstreams_[index]; }
+  pool::StatementStore& statements() noexcept { return statements_; }
+  io::ChunkPool& chunks() noexcept { return chunks_; }
+  std::span<std::uint8_t> scratch() noexcept { return scratch_; }
+  pool::Actions& actions() noexcept { return actions_; }
+  metrics::PoolCounters& counters(PoolEntry& p) { return p.metrics->of(number_); }
+
+  Client* find(pool::SessionId session) noexcept;
+  // Takes a client off the worker at the end of this event.
+  void dispose(Client& client);
+
+  // Servers.
+  std::unique_ptr<Server> take_idle(pool::ServerId id);
+  void release(std::unique_ptr<Server> server, pool::Condition condition, std::uint64_t state);
+  void give(std::unique_ptr<Server> server, pool::SessionId session);
+  // What the broker has decided about a server that this worker has.
+  void place(std::unique_ptr<Server> server, pool::Release decision);
+  // A server that a client had, unfit for anybody. Two steps: Terminate (at a message boundary only), then the
+  // peer's EOF or server_close_timeout; only then is the slot free.
+  void close(std::unique_ptr<Server> server, bool say_terminate);
+  void on_close_timeout(Server& server) noexcept;
+  void on_idle_or_closing_event(Server& server, int events) noexcept;
+  // Looks at bytes that came from a server that nobody uses. False: it is not fit for use.
+  static bool idle_bytes(Server& server, protocol::Bytes in);
+  // Sends a CancelRequest for what `server` runs. `session`: is told when it has been delivered.
+  void cancel(const Server& server, std::optional<pool::SessionId> session, io::Stream requester);
+  void cancel_over(pool::SessionId session, bool server_unfit);
+  // A CancelRequest that came in here, to the worker whose client it is about.
+  void route_cancel(CancelRequested request);
+  // The password that sidepool itself uses for a role; null: none is configured.
+  const conf::User* configured_user(std::string_view user, std::string_view upstream) const;
+  void bury(std::unique_ptr<Login> login);
+
+  // At the end of this event: what may not happen while the client is at work.
+  void refuse_later(pool::SessionId session) { later_.push_back({Later::What::Refuse, session, {}}); }
+  void client_failed(pool::SessionId session) { later_.push_back({Later::What::ClientGone, session, {}}); }
+  void look_again(pool::SessionId session) { later_.push_back({Later::What::LookAgain, session, {}}); }
+  void tell_error(pool::SessionId session, const pool::OpenError& e) {
+    later_.push_back({Later::What::UpstreamError, session, e});
+  }
+
+  // Carries out what the broker ordered.
+  void carry_out(Upstream& upstream, pool::Orders& orders);
+  pool::Orders& orders() noexcept {
+    orders_.clear();
+    return orders_;
+  }
+  void opener_done(Opener& opener);
+  void cancel_done(CancelConnection& c);
+
+  // Has the upstream's broker do what has become due.
+  void poll(std::uint16_t upstream) noexcept;
+
+  // At the end of every event: what was put off meanwhile.
+  void settle();
+
+ private:
+  friend class RouteRequest;
+  struct Later {
+    enum class What : std::uint8_t { Refuse, ClientGone, LookAgain, UpstreamError, CancelFailed, CancelDone } what;
+    pool::SessionId session;
+    pool::OpenError error;
+  };
+  struct Granted {
+    std::unique_ptr<Server> server;
+    pool::SessionId session;
+  };
+
+  void run();
+  void on_wake() noexcept;
+  void on_message(NewClient&& m);
+  void on_message(GiveServer&& m);
+  void on_message(BrokerOrder&& m);
+  void on_message(PollBroker&& m);
+  void on_message(CancelRequested&& m);
+  void on_message(InstanceInfo&& m);
+  void on_message(WaiterError&& m);
+  void on_message(ConfigChanged&& m);
+  void on_message(Stop&& m);
+  void use_config();
+  void obey(Upstream& upstream, pool::OpenOne order);
+  void obey(Upstream& upstream, pool::Recall order);
+  void obey(Upstream& upstream, pool::CloseIdle order);
+  void obey(Upstream& upstream, pool::GrantSlot order);
+  void obey(Upstream& upstream, pool::LookAgain order);
+  void obey(Upstream& upstream, pool::Notify order);
+  void arm_poll(std::uint16_t upstream, pool::Time when);
+  void idle_died(std::unique_ptr<Server> server, bool peer_closed);
+  void begin_close(std::unique_ptr<Server> server, bool say_terminate);
+  void closed(Server& server);
+  void do_later(const Later& l);
+  void close_idle_servers();
+  void check_finished();
+
+  const std::uint16_t number_;
+  Shared& shared_;
+  std::shared_ptr<const conf::Config> config_;
+  std::unique_ptr<io::Loop> loop_;
+  Mailbox<Message> mailbox_;
+  std::vector<Message> inbox_;
+  std::atomic<std::uint32_t> load_{0};
+  std::thread thread_;
+
+  pool::StatementStore statements_;
+  io::ChunkPool chunks_;
+  std::vector<std::uint8_t> scratch_;
+  pool::Actions actions_;
+  pool::Orders orders_;
+  std::vector<LocalUpstream> upstreams_;
+
+  Slab<Client> clients_;
+  std::vector<Slab<Client>::Key> disposed_;
+  std::unordered_map<pool::ServerId, std::unique_ptr<Server>> idle_, closing_;
+  std::vector<Granted> granted_;
+  std::vector<Later> later_;
+  std::vector<pool::ServerId> closed_;
+  std::vector<std::unique_ptr<Login>> buried_;
+  std::list<std::unique_ptr<Opener>> openers_;
+  std::vector<Opener*> openers_done_;
+  std::list<std::unique_ptr<CancelConnection>> cancels_;
+  std::vector<CancelConnection*> cancels_done_;
+  std::unordered_map<std::uint64_t, RouteRequest*> route_requests_;
+  std::uint64_t last_request_ = 0;
+  std::uint32_t mismatches_ = 0;  // CancelRequests with a wrong key in this second
+  Time mismatch_second_{};
+  std::optional<StopStep> stopping_;
+  bool settling_ = false;
+};
+
+}  // namespace sidepool::worker

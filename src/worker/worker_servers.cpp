@@ -1,0 +1,231 @@
+// src/worker/worker_servers.cpp -- servers on a worker: idle, handed on, closed; and the broker's orders.
+#include <algorithm>
+
+#include "protocol/encode.h"
+#include "protocol/messages.h"
+#include "src/base/log.h"
+#include "src/base/random.h"
+#include "src/worker/client.h"
+#include "src/worker/opener.h"
+
+namespace sidepool::worker {
+
+std::unique_ptr<Server> Worker::take_idle(pool::ServerId id) {
+  const auto at = idle_.find(id);
+  if (at == idle_.end()) return nullptr;
+  auto server = std::move(at->second);
+  idle_.erase(at);
+  return server;
+}
+
+void Worker::release(std::unique_ptr<Server> server, pool::Condition condition, std::uint64_t state) {
+  server->user = nullptr;
+  // What TLS has read already does not wake an idle server's watch.
+  while (server->stream.holds_input()) {
+    const auto r = server->stream.read(scratch_);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) break;
+    if (r.status != io::Io::Done || !idle_bytes(*server, std::span(scratch_).first(r.n))) {
+      condition = pool::Condition::Broken;
+      break;
+    }
+  }
+  if (stopping_) condition = pool::Condition::Retire;
+  auto& up = *server->upstream;
+  pool::Orders out;
+  const auto decision = up.broker.release(server->id, id(), condition, state, steady_now(), out);
+  place(std::move(server), decision);
+  carry_out(up, out);
+}
+
+void Worker::place(std::unique_ptr<Server> server, pool::Release decision) {
+  if (std::holds_alternative<pool::Park>(decision)) {
+    server->watch.arm(UV_READABLE);
+    const auto key = server->id;
+    idle_[key] = std::move(server);
+    return;
+  }
+  if (const auto* hand = std::get_if<pool::HandTo>(&decision)) {
+    const auto to = hand->waiter.session;
+    if (to.worker == id()) return granted_.push_back({std::move(server), to});
+    server->unwatch();
+    auto* other = shared_.workers[static_cast<std::size_t>(to.worker)];
+    return other->post(GiveServer{std::move(server), to});
+  }
+  begin_close(std::move(server), true);
+}
+
+void Worker::give(std::unique_ptr<Server> server, pool::SessionId session) {
+  granted_.push_back({std::move(server), session});
+}
+
+void Worker::close(std::unique_ptr<Server> server, bool say_terminate) {
+  if (!server) return;
+  server->user = nullptr;
+  auto& up = *server->upstream;
+  pool::Orders out;
+  up.broker.release(server->id, id(), pool::Condition::Broken, 0, steady_now(), out);
+  begin_close(std::move(server), say_terminate);
+  carry_out(up, out);
+}
+
+// The slot is free when the peer has closed, or after server_close_timeout (product.md §5, The bound).
+void Worker::begin_close(std::unique_ptr<Server> server, bool say_terminate) {
+  server->user = nullptr;
+  server->closing = true;
+  server->worker = this;
+  if (say_terminate) {
+    protocol::Buffer bytes;
+    protocol::terminate(bytes);
+    server->stream.write(bytes);
+  }
+  server->stream.shutdown_write();
+  auto& s = *server;
+  closing_[s.id] = std::move(server);
+  if (!s.watch.started() && !s.watch_on(*this)) return closed(s);
+  s.watch.arm(UV_READABLE);
+  loop_->arm_after(s.timer, local(*s.upstream).conf->pool.server_close_timeout);
+  on_idle_or_closing_event(s, UV_READABLE);  // it may be over already
+}
+
+void Worker::on_close_timeout(Server& server) noexcept {
+  log::debug("a server did not close its connection in time", {{"upstream", server.upstream->name}});
+  closed(server);
+  settle();
+}
+
+void Worker::closed(Server& s) {
+  s.timer.disarm();
+  s.unwatch();
+  s.stream.close();
+  auto& up = *s.upstream;
+  up.metrics.closed();
+  closed_.push_back(s.id);
+  pool::Orders out;
+  up.broker.closed(s.id, steady_now(), out);
+  carry_out(up, out);
+}
+
+void Worker::on_idle_or_closing_event(Server& s, int) noexcept {
+  for (int i = 0; i < 16; ++i) {
+    const auto r = s.stream.read(scratch_);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    const bool end = r.status != io::Io::Done;
+    if (s.closing) {
+      if (!end) continue;  // what a closing server still says is for nobody
+      closed(s);
+      if (!settling_) settle();
+      return;
+    }
+    if (!end && idle_bytes(s, std::span(scratch_).first(r.n))) continue;
+    auto server = take_idle(s.id);
+    if (server) idle_died(std::move(server), end);
+    return settle();
+  }
+}
+
+void Worker::idle_died(std::unique_ptr<Server> server, bool) {
+  auto& up = *server->upstream;
+  pool::Orders out;
+  up.broker.idle_lost(server->id, false, steady_now(), out);
+  begin_close(std::move(server), true);
+  carry_out(up, out);
+}
+
+bool Worker::idle_bytes(Server& server, protocol::Bytes in) {
+  protocol::Framer framer(65536);
+  while (!in.empty()) {
+    const auto s = framer.next(in);
+    if (!s || !s->last) return false;  // half a message from a server that nobody uses
+    if (s->type == 'N') continue;
+    if (s->type == 'A') {
+      server.state.require(pool::CleanUp::Everything);  // it listens, and nobody had it do so
+      continue;
+    }
+    const auto p = s->type == 'S' ? protocol::ParameterStatusView::decode(s->body()) : std::nullopt;
+    if (!p) return false;
+    server.state.base = pool::with(server.state.base, p->name, p->value);
+  }
+  return true;
+}
+
+void Worker::carry_out(Upstream& up, pool::Orders& orders) {
+  const auto list = std::exchange(orders.list, {});
+  const auto wake = std::exchange(orders.wake, std::nullopt);
+  for (const auto& order : list) {
+    std::visit([&](const auto& o) { obey(up, o); }, order);
+  }
+  if (!wake) return;
+  const auto poller = up.index % shared_.workers.size();
+  if (poller == number_) {
+    arm_poll(up.index, *wake);
+  } else {
+    shared_.workers[poller]->post(PollBroker{up.index, *wake});
+  }
+}
+
+void Worker::obey(Upstream& up, pool::OpenOne order) {
+  openers_.push_back(std::make_unique<Opener>(*this, up, order));
+  openers_.back()->start();
+}
+
+void Worker::obey(Upstream& up, pool::Recall order) {
+  if (order.from != id()) return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
+  if (auto server = take_idle(order.server)) release(std::move(server), pool::Condition::Clean, 0);
+}
+
+void Worker::obey(Upstream& up, pool::CloseIdle order) {
+  if (order.from != id()) return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
+  if (auto server = take_idle(order.server)) begin_close(std::move(server), true);
+}
+
+void Worker::obey(Upstream& up, pool::GrantSlot order) {
+  const auto to = order.waiter.session;
+  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (auto* client = find(to)) return client->on_login_slot(order.server);
+  pool::Orders out;
+  up.broker.login_ended(order.server, true, steady_now(), out);
+  carry_out(up, out);
+}
+
+void Worker::obey(Upstream& up, pool::LookAgain order) {
+  const auto to = order.waiter.session;
+  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (auto* client = find(to)) client->on_look_again();
+}
+
+void Worker::obey(Upstream& up, pool::Notify order) {
+  const auto to = order.waiter.session;
+  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (auto* client = find(to)) client->on_notify();
+}
+
+namespace {
+// The wheel's callback has no argument but the node.
+struct PollTimer : TimerNode {
+  PollTimer(Worker& w, std::uint16_t upstream) : TimerNode(&PollTimer::fire), worker(w), index(upstream) {}
+  static void fire(TimerNode& node) noexcept {
+    auto& t = static_cast<PollTimer&>(node);
+    t.worker.poll(t.index);
+  }
+  Worker& worker;
+  const std::uint16_t index;
+};
+}  // namespace
+
+void Worker::arm_poll(std::uint16_t upstream, pool::Time when) {
+  auto& local = upstreams_[upstream];
+  if (!local.poll) local.poll = std::make_shared<PollTimer>(*this, upstream);
+  if (local.poll->armed() && local.poll_at <= when) return;
+  local.poll_at = when;
+  loop_->arm(*local.poll, when);
+}
+
+void Worker::poll(std::uint16_t upstream) noexcept {
+  auto& up = *upstreams_[upstream].shared;
+  pool::Orders out;
+  up.broker.poll(steady_now(), out);
+  carry_out(up, out);
+  settle();
+}
+
+}  // namespace sidepool::worker
