@@ -78,6 +78,7 @@ void CloudSql::add(const InstanceKey& key) {
   {
     const std::lock_guard lock{mutex_};
     static_cast<void>(entry_of(key));
+    woken_ = true;
   }
   changed_.notify_one();
 }
@@ -130,6 +131,7 @@ void CloudSql::report_dial_failure(const InstanceKey& key, std::uint64_t epoch, 
     if (!entry.info || entry.info->epoch != epoch) return;
     if (kind == DialFailure::Tcp) entry.schedule.force(now);
     if (kind == DialFailure::Certificate) entry.schedule.suspect(now);
+    woken_ = true;
   }
   changed_.notify_one();
 }

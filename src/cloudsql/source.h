@@ -175,7 +175,7 @@ class CloudSql {
   std::vector<std::pair<InstanceKey, Callback>> requests_;
   std::vector<Delivery> orphans_;  // answers for who waited on a removed entry
   std::string principal_;
-  bool woken_ = false;
+  bool woken_ = false;  // something the loop sleeps on has changed; a notification alone is not seen
   bool stopped_ = false;
 
   std::atomic<bool> stopping_{false};

@@ -80,10 +80,12 @@ class FakeGoogle {
     const std::lock_guard lock{mutex_};
     return count_locked(part);
   }
-  // Waits until so many calls with this part in the URL have come.
+  // Waits until so many calls with this part in the URL have come. The bound is below the api thread's
+  // longest sleep, so that a wake-up that was lost is a failure and not a delay.
   void wait_for(const std::string& part, std::size_t n) {
     std::unique_lock lock{mutex_};
-    changed_.wait(lock, [&] { return count_locked(part) >= n; });
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds{25}, [&] { return count_locked(part) >= n; }))
+        << part;
   }
 
   static cloudsql::HttpResponse json(std::string body, long status = 200) {

@@ -223,6 +223,19 @@ TEST_F(Source, AFailedDialFetchesAnewAndServesTheOldMeanwhile) {
   EXPECT_EQ(source_->status()[0].dial_failures, 1U);
 }
 
+TEST_F(Source, ASleepingThreadSeesEveryNewEntryAndEveryReport) {
+  for (int i = 0; i < 10; ++i) {
+    const InstanceKey key{{"p", "us-central1", "n" + std::to_string(i)}, false};
+    settle();
+    source_->add(key);
+    google_.wait_for("/" + key.instance.instance + ":generateEphemeralCert", 1);
+    const InfoPtr info = fetch(key);
+    settle();
+    source_->report_dial_failure(key, info->epoch, DialFailure::Tcp);
+    google_.wait_for("/" + key.instance.instance + ":generateEphemeralCert", 2);
+  }
+}
+
 TEST_F(Source, ARefusedCertificateIsNotHandedOutAgain) {
   const InfoPtr first = fetch(key_);
   source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
