@@ -40,9 +40,33 @@ if proxy["args"] != ["--port=5432", "--auto-iam-authn", "my-project:us-central1:
 if proxy["startupProbe"] != {"tcpSocket": {"port": 5432}}:
     wrong.append(f"service.yaml: startup probe changed: {proxy['startupProbe']}")
 
-for path in sorted(examples.rglob("*.toml")) if sidepool else ():
-    run(sidepool, "--config", path, "--check-config")
 
+
+def containers(node):
+    if isinstance(node, dict):
+        if "image" in node:
+            yield node
+        for value in node.values():
+            yield from containers(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from containers(value)
+
+
+def check_with_sidepool():
+    for path in sorted(examples.rglob("*.toml")):
+        run("env", "REPORTING_PASSWORD=x", sidepool, "--config", path, "--check-config")
+    ours = [c for d in documents.values() for c in containers(d) if "/sidepool:" in c["image"]]
+    if len(ours) != 4:
+        wrong.append(f"{len(ours)} containers of sidepool found, not 4")
+    for container in ours:
+        arguments = [a.replace("/etc/sidepool/", f"{examples}/cloud-run/") for a in container["args"]]
+        variables = [f"{v['name']}={v['value']}" for v in container.get("env", [])]
+        run("env", "-i", *variables, sidepool, *arguments, "--check-config")
+
+
+if sidepool:
+    check_with_sidepool()
 print(f"{len(yamls)} YAML files, {len(used)} names of metrics")
 print("\n".join(wrong))
 sys.exit(1 if wrong else 0)
