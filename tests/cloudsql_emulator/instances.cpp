@@ -56,7 +56,7 @@ Result<SharedContext> make_context(const ServerIdentity& identity, const std::ve
 Status Instances::rebuild(Instance& instance) {
   const InstanceSettings& s = instance.settings;
   if (s.server_cert == "wrong_ca" && !instance.wrong_authority)
-    instance.wrong_authority = make_server_authority();
+    instance.wrong_authority = std::make_shared<ServerAuthority>();
   const ServerAuthority& signer =
       s.server_cert == "wrong_ca" ? *instance.wrong_authority : *instance.server_authority;
   instance.identity = make_server_identity(signer, leaf_spec(s));
@@ -87,7 +87,7 @@ Status Instances::put(const std::string& name, const Json& patch) {
   fresh.settings.name = name;
   if (!settings(name)) {
     if (Status status = apply_patch(fresh.settings, patch); !status) return status;
-    fresh.server_authority = make_server_authority();
+    fresh.server_authority = std::make_shared<ServerAuthority>();
     fresh.client_authority = make_client_authority(fresh.settings.common_name());
   }
   std::lock_guard lock(mutex_);
@@ -150,8 +150,8 @@ std::string Instances::bundle(const std::string& name) const {
   std::string out;
   for (const auto& authority : authorities) {
     for (const std::string& part : parts) {
-      if (part == "root") out += to_pem(authority->root.cert.get());
-      if (part == "intermediate") out += to_pem(authority->intermediate.cert.get());
+      if (part == "root") out += to_pem(authority->root().cert.get());
+      if (part == "intermediate") out += to_pem(authority->intermediate().cert.get());
     }
   }
   if (std::find(parts.begin(), parts.end(), "leaf") != parts.end())
@@ -172,7 +172,7 @@ Cert Instances::sign(const std::string& name, EVP_PKEY* client_key, std::string_
 Status Instances::rotate(const std::string& name, const std::string& what, bool keep_old) {
   auto known = settings(name);
   if (!known) return fail(Errc::Config, "there is no instance " + name);
-  auto server = what == "server_ca" ? make_server_authority() : nullptr;
+  auto server = what == "server_ca" ? std::make_shared<ServerAuthority>() : nullptr;
   auto client = what == "client_ca" ? make_client_authority(known->common_name()) : nullptr;
   if (!server && !client && what != "server_cert") {
     return fail(Errc::Config, "what to rotate is one of server_ca, server_cert, client_ca");

@@ -101,11 +101,12 @@ Cert copy(X509* cert) {
 
 }  // namespace
 
-std::shared_ptr<const ServerAuthority> make_server_authority() {
-  auto out = std::make_shared<ServerAuthority>();
-  out->root = make_authority("Google Cloud SQL Root CA", nullptr);
-  out->intermediate = make_authority("Google Cloud SQL Intermediate CA", &out->root);
-  return out;
+ServerAuthority::ServerAuthority() : root_(make_authority("Google Cloud SQL Root CA", nullptr)) {}
+
+const Authority& ServerAuthority::intermediate() const {
+  std::call_once(once_,
+                 [this] { intermediate_ = make_authority("Google Cloud SQL Intermediate CA", &root_); });
+  return intermediate_;
 }
 
 std::shared_ptr<const Authority> make_client_authority(const std::string& project_instance) {
@@ -116,7 +117,7 @@ std::shared_ptr<const Authority> make_client_authority(const std::string& projec
 }
 
 ServerIdentity make_server_identity(const ServerAuthority& authority, const LeafSpec& spec) {
-  const Authority& issuer = spec.cas ? authority.intermediate : authority.root;
+  const Authority& issuer = spec.cas ? authority.intermediate() : authority.root();
   ServerIdentity out;
   EVP_PKEY_up_ref(shared_leaf_key());
   out.key.reset(shared_leaf_key());
@@ -134,8 +135,8 @@ ServerIdentity make_server_identity(const ServerAuthority& authority, const Leaf
   for (const std::string& name : spec.dns_names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
   if (!names.empty()) add_extension(out.leaf.get(), issuer.cert.get(), NID_subject_alt_name, names);
   sign(out.leaf.get(), issuer.key.get());
-  if (spec.cas) out.chain.push_back(copy(authority.intermediate.cert.get()));
-  out.chain.push_back(copy(authority.root.cert.get()));
+  if (spec.cas) out.chain.push_back(copy(authority.intermediate().cert.get()));
+  out.chain.push_back(copy(authority.root().cert.get()));
   return out;
 }
 

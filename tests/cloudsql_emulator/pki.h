@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,10 +27,18 @@ struct Authority {
   Cert cert;
 };
 
-// One hierarchy that signs server certificates. Immutable after creation.
-struct ServerAuthority {
-  Authority root;
-  Authority intermediate;
+// One hierarchy that signs server certificates. Thread-safe.
+class ServerAuthority {
+ public:
+  ServerAuthority();
+  const Authority& root() const { return root_; }
+  // Made when first wanted: only the CAS mode has one, and keys are slow to make.
+  const Authority& intermediate() const;
+
+ private:
+  Authority root_;
+  mutable std::once_flag once_;
+  mutable Authority intermediate_;
 };
 
 struct ServerIdentity {
@@ -38,7 +47,6 @@ struct ServerIdentity {
   std::vector<Cert> chain;  // sent after the leaf
 };
 
-std::shared_ptr<const ServerAuthority> make_server_authority();
 // `project_instance` ends the subject's CN: "Google Cloud SQL Signing CA p:i".
 std::shared_ptr<const Authority> make_client_authority(const std::string& project_instance);
 ServerIdentity make_server_identity(const ServerAuthority& authority, const LeafSpec& spec);
