@@ -14,6 +14,7 @@
 #include <fstream>
 #include <vector>
 
+#include "src/base/log.h"
 #include "tests/support/loops.h"
 
 namespace sidepool::io {
@@ -166,6 +167,10 @@ TEST_F(ListenerTest, OutOfDescriptorsOneIsToldWhyAndTheLoopDoesNotSpin) {
   ASSERT_TRUE(l->start(&guests, &Guests::accept));
   Fd told = visit(l->address());
   Fd waits = visit(l->address());
+  // UBSan's first look at a type needs a descriptor (a pipe): what the log line will use is shown to it now.
+  const std::array<log::Field, 2> fields{log::Field("listener", "x"),
+                                         log::Field("suppressed", std::uint64_t{0})};
+  EXPECT_FALSE(log::render_plain(wall_now(), "x", fields).empty());
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   const rlimit none{static_cast<rlim_t>(waits.get()) + 1,
