@@ -117,6 +117,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, 
   // One family, as the Auth Proxy does; probes of the kubelet and of Cloud Run come over IPv4.
   const std::string host(address == "localhost" ? "127.0.0.1" : address);
   const std::string where = listening_address(host, port);
+  if (host.find(':') != std::string::npos) {  // Debian builds civetweb without IPv6
+    return fail(Errc::Config, "failed to start HTTP server: listen tcp " + where +
+                                  ": IPv6 addresses are not supported for HTTP; use 127.0.0.1 or 0.0.0.0");
+  }
   const std::string threads = std::to_string(kThreads), header = std::to_string(kMaxHeader),
                     timeout = std::to_string(kRequestTimeout.count());
   // No document root: civetweb has no file to serve. No CORS: no page of a browser may read this.

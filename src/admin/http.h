@@ -33,7 +33,7 @@ class HttpServer {
   static constexpr int kMaxHeader = 8192;
   static constexpr std::chrono::milliseconds kRequestTimeout{3000};
 
-  // Listens at once. "localhost" means 127.0.0.1; port 0 takes a free one. Errors begin with
+  // Listens at once. "localhost" means 127.0.0.1; port 0 takes a free one; IPv4 only. Errors begin with
   // "failed to start HTTP server: ", as the Auth Proxy's do.
   static Result<std::unique_ptr<HttpServer>> start(std::string_view address, std::uint16_t port,
                                                    Handler handler);

@@ -116,6 +116,10 @@ TEST(HttpServer, SaysWhyItCannotListen) {
   const auto nowhere = HttpServer::start("192.0.2.1", 0, {});  // TEST-NET-1, RFC 5737
   ASSERT_FALSE(nowhere);
   EXPECT_THAT(nowhere.error().what, HasSubstr("Cannot assign requested address"));
+  const auto v6 = HttpServer::start("::1", 0, {});
+  ASSERT_FALSE(v6);
+  EXPECT_THAT(v6.error().what,
+              StartsWith("failed to start HTTP server: listen tcp [::1]:0: IPv6 addresses are not"));
 }
 
 TEST(HttpServer, PortIsFreeAgainAfterStop) {
