@@ -44,7 +44,7 @@ bool is_host_name(std::string_view text) {
          });
 }
 
-tl::unexpected<Error> config_error(std::string what, std::string reason) {
+tl::unexpected<Error> config_error(const std::string& what, std::string reason) {
   return fail(Errc::Api, "config error: " + what, 0, std::move(reason));
 }
 

@@ -22,7 +22,7 @@ namespace {
 // Credential files are 2 to 3 KiB.
 constexpr std::size_t kMaxFile = 1 << 20;
 
-tl::unexpected<Error> config_error(std::string what) {
+tl::unexpected<Error> config_error(const std::string& what) {
   return fail(Errc::Config, "config error: " + what, 0, "credentials");
 }
 

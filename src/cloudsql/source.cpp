@@ -186,7 +186,7 @@ void CloudSql::log(LogLevel level, std::string_view text) const {
   if (log_) log_(level, text);
 }
 
-void CloudSql::deliver(std::vector<Delivery> deliveries) {
+void CloudSql::deliver(std::vector<Delivery>&& deliveries) {
   for (auto& [callback, answer] : deliveries) callback(std::move(answer));
 }
 

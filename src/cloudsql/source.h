@@ -149,7 +149,7 @@ class CloudSql {
   bool pause(Millis time, BootTime deadline);
 
   void log(LogLevel level, std::string_view text) const;
-  static void deliver(std::vector<Delivery> deliveries);
+  static void deliver(std::vector<Delivery>&& deliveries);
 
   // Set before the thread starts and never changed.
   const LogHook log_;
