@@ -143,6 +143,7 @@ void Listener::on_readable() noexcept {
     const int fd =
         ::accept4(fd_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
+      if (!address_.is_unix()) tune(fd, options_.keepalive ? &*options_.keepalive : nullptr);
       accepted_(owner_, Fd(fd), SocketAddress::from_raw(reinterpret_cast<sockaddr*>(&from), size));
       if (!watch_.started()) return;  // the callback paused or closed us
       continue;

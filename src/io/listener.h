@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "src/base/result.h"
@@ -26,6 +27,7 @@ struct ListenOptions {
   bool v6_only = false;         // "::" takes IPv4 too unless this is set, as Go's net.Listen does
   mode_t unix_mode = 0777;      // chmod of the socket file, best effort, as the Auth Proxy does
   bool make_directory = false;  // create the socket's directory (its parent must exist), 0777 minus umask
+  std::optional<Keepalive> keepalive{};  // of accepted connections; they get TCP_NODELAY in any case
   // Sent to a connection that cannot be served because the process is out of file descriptors. Borrowed for
   // the life of the listener.
   ConstBytes refusal{};

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -71,6 +72,10 @@ TEST_F(ListenerTest, AcceptsAndNamesThePeer) {
   for (int i = 0; i < 150; ++i) visitors.push_back(visit(l->address()));  // more than two batches
   run_until(*loop_, [&] { return guests.fds.size() == 150; });
   EXPECT_TRUE(guests.peers[0].starts_with("127.0.0.1:"));
+  int nodelay = 0;
+  socklen_t size = sizeof nodelay;
+  ASSERT_EQ(::getsockopt(guests.fds[0].get(), IPPROTO_TCP, TCP_NODELAY, &nodelay, &size), 0);
+  EXPECT_NE(nodelay, 0);
   const int flags = ::fcntl(guests.fds[0].get(), F_GETFL);
   EXPECT_NE(flags & O_NONBLOCK, 0);
   EXPECT_NE(::fcntl(guests.fds[0].get(), F_GETFD) & FD_CLOEXEC, 0);

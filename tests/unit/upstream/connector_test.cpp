@@ -213,7 +213,7 @@ TEST_F(ConnectorTest, ABlackHoleDoesNotStarveTheAddressBehindIt) {
     p.wait_for_end();
   }});
   Route r = route({{"127.0.0.1", hole.address.port()}, server.endpoint()});
-  r.address_timeout = std::chrono::milliseconds(50);
+  r.address_timeout = std::chrono::milliseconds(500);
   connect(std::move(r));
   EXPECT_TRUE(watcher_.ready);
   watcher_.ready.reset();
@@ -229,11 +229,11 @@ TEST_F(ConnectorTest, AServerThatSaysNothingMeetsTheDeadlineInItsPhase) {
   ScriptedServer server({[](Peer& p) { p.read_startup(), p.wait_for_end(); },
                          [](Peer& p) { p.read(8), p.wait_for_end(); },
                          [](Peer& p) { p.read(8), p.send("S"), p.wait_for_end(), p.read(10000); }});
-  connect(route({server.endpoint()}), std::chrono::milliseconds(200));
+  connect(route({server.endpoint()}), std::chrono::milliseconds(500));
   failed(Phase::Login, "timeout");
   for (int i = 0; i < 2; ++i) {
     watcher_.failure.reset();
-    connect(route({server.endpoint()}, tls(TlsUse::Required, client_ctx_)), std::chrono::milliseconds(200));
+    connect(route({server.endpoint()}, tls(TlsUse::Required, client_ctx_)), std::chrono::milliseconds(500));
     failed(Phase::Tls, "timeout");
   }
 }
