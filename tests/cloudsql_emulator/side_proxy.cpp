@@ -25,6 +25,16 @@ SideProxy::~SideProxy() {
   do {
     connections_.kill("", End::Close);
   } while (!connections_.wait_empty(std::chrono::milliseconds(100)));
+  join_finished();
+}
+
+void SideProxy::join_finished() {
+  std::vector<std::thread> finished;
+  {
+    std::lock_guard lock(threads_mutex_);
+    finished.swap(finished_);
+  }
+  for (std::thread& thread : finished) thread.join();
 }
 
 void SideProxy::close_listener(Listener& listener) {
@@ -98,22 +108,31 @@ void SideProxy::start_connection(int fd, const std::string& instance) {
     close(fd);
     return;
   }
+  join_finished();
   auto slot = connections_.add(fd, instance);
-  auto live = [this, slot, endpoint = *endpoint] {
-    serve_connection(*slot, endpoint, services_);
-    int socket = slot->fd;
-    services_.recorder.count("closed");
-    // Out of the table first: kill() must not touch a number that the kernel may already have given out
-    // again. After this the proxy itself may be gone.
-    connections_.remove(slot);
-    close(socket);
-  };
+  std::lock_guard lock(threads_mutex_);
   try {
-    std::thread(live).detach();
+    running_[slot.get()] = std::thread(&SideProxy::live, this, slot, *endpoint);
   } catch (const std::system_error&) {  // no more threads: as if the machine had refused
+    running_.erase(slot.get());
     connections_.remove(slot);
     close(fd);
   }
+}
+
+void SideProxy::live(const std::shared_ptr<Slot>& slot, Endpoint endpoint) {
+  serve_connection(*slot, endpoint, services_);
+  services_.recorder.count("closed");
+  {
+    std::lock_guard lock(threads_mutex_);
+    auto self = running_.find(slot.get());
+    finished_.push_back(std::move(self->second));
+    running_.erase(self);
+  }
+  // Out of the table before the socket is closed: kill() must not touch a number that the kernel may already
+  // have given out again. Once the table is empty, the destructor finds every thread in finished_.
+  connections_.remove(slot);
+  close(slot->fd);
 }
 
 }  // namespace sidepool::emulator

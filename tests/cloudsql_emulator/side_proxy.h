@@ -1,9 +1,11 @@
 // tests/cloudsql_emulator/side_proxy.h -- the listeners on ADDRESS:3307.
 #pragma once
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "src/base/result.h"
 #include "tests/cloudsql_emulator/connection_table.h"
@@ -34,6 +36,8 @@ class SideProxy {
   Status open(const std::string& address, const std::string& instance);
   void accept_loop(int listen_fd, const std::string& instance);
   void start_connection(int fd, const std::string& instance);
+  void live(const std::shared_ptr<Slot>& slot, Endpoint endpoint);
+  void join_finished();
   static void close_listener(Listener& listener);
 
   SideServices services_;
@@ -41,6 +45,9 @@ class SideProxy {
   std::mutex mutex_;
   std::map<std::string, Listener> listeners_;  // by address
   ConnectionTable connections_;
+  std::mutex threads_mutex_;  // guards the two below
+  std::map<const Slot*, std::thread> running_;
+  std::vector<std::thread> finished_;  // to be joined
 };
 
 }  // namespace sidepool::emulator
