@@ -6,8 +6,8 @@
 
 namespace sidepool::worker {
 
-CancelConnection::CancelConnection(Worker& worker, const Server& server, std::optional<pool::SessionId> session,
-                                   io::Stream requester)
+CancelConnection::CancelConnection(Worker& worker, const Server& server,
+                                   std::optional<pool::SessionId> session, io::Stream requester)
     : worker_(worker),
       upstream_(*server.upstream),
       endpoint_(server.endpoint),
@@ -26,9 +26,11 @@ CancelConnection::~CancelConnection() {
 
 void CancelConnection::start() {
   const auto& conf = worker_.local(upstream_).conf->pool;
-  if (upstream_.cancels.load() > conf.max_cancels) return over(true);  // nothing was sent, the server is as it was
+  if (upstream_.cancels.load() > conf.max_cancels)
+    return over(true);  // nothing was sent, the server is as it was
   worker_.loop().arm_after(timer_, conf.cancel_timeout);
-  route_.start(worker_, upstream_, false, [this](Result<upstream::Route> r, std::uint64_t) { on_route(std::move(r)); });
+  route_.start(worker_, upstream_, false,
+               [this](Result<upstream::Route> r, std::uint64_t) { on_route(std::move(r)); });
 }
 
 void CancelConnection::on_route(Result<upstream::Route> route) {

@@ -9,12 +9,13 @@
 
 namespace sidepool::worker {
 
-// A side connection over the same way as any server's. Until the *server's* end of it has come the server takes
-// no request of another client: the session waits for on_cancel_done().
+// A side connection over the same way as any server's. Until the *server's* end of it has come the server
+// takes no request of another client: the session waits for on_cancel_done().
 class CancelConnection final : private upstream::Dialer::Owner {
  public:
   // `requester` stays open until this is over, so that PQcancel() returns after delivery.
-  CancelConnection(Worker& worker, const Server& server, std::optional<pool::SessionId> session, io::Stream requester);
+  CancelConnection(Worker& worker, const Server& server, std::optional<pool::SessionId> session,
+                   io::Stream requester);
   ~CancelConnection();
   void start();
 

@@ -18,8 +18,11 @@ using protocol::ErrorFields;
 namespace {
 
 constexpr ErrorFields kCancelledWaiting{"ERROR", "57014", "canceling statement due to user request", {}, {}};
-constexpr ErrorFields kShutDown{"FATAL", "57P01", "terminating connection due to administrator command",
-                                "sidepool is shutting down.", {}};
+constexpr ErrorFields kShutDown{"FATAL",
+                                "57P01",
+                                "terminating connection due to administrator command",
+                                "sidepool is shutting down.",
+                                {}};
 
 }  // namespace
 
@@ -97,7 +100,8 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   if (startup) {
     pool::SettingSet others = *startup;
     others.erase("application_name");
-    for (const auto& [name, value] : others) startup_key_.append(name).append(1, '\0').append(value).append(1, '\0');
+    for (const auto& [name, value] : others)
+      startup_key_.append(name).append(1, '\0').append(value).append(1, '\0');
     known = others.empty() ? std::optional<pool::Settings>(nullptr) : pool.validated(startup_key_);
     const auto* version = pool::find(pool.reported(), "server_version");
     const bool hex = version && std::atoi(version->c_str()) >= 16;
@@ -126,7 +130,9 @@ void Client::welcome() {
   protocol::Buffer bytes;
   protocol::welcome(bytes, parameters, pid(), cancel_key_.bytes());
   send(bytes);
-  log::debug("client logged in", {{"upstream", up_->conf->name}, {"database", pool_->database}, {"user", pool_->user},
+  log::debug("client logged in", {{"upstream", up_->conf->name},
+                                  {"database", pool_->database},
+                                  {"user", pool_->user},
                                   {"client", peer_.text()}});
 }
 
@@ -192,8 +198,11 @@ void Client::on_login_slot(pool::ServerId slot) {
 void Client::on_notify() {
   if (!session_ || session_->phase() != pool::Phase::Waiting || gone_) return;
   protocol::Buffer bytes;
-  protocol::notice_response(bytes, {"NOTICE", "01000", "no server connection is free, the request is waiting in the queue",
-                                    {}, "Raise pool.size, or look for clients that keep transactions open."});
+  protocol::notice_response(bytes, {"NOTICE",
+                                    "01000",
+                                    "no server connection is free, the request is waiting in the queue",
+                                    {},
+                                    "Raise pool.size, or look for clients that keep transactions open."});
   send(bytes);
   after();
 }
@@ -251,7 +260,9 @@ void Client::on_stop(StopStep step) {
 void Client::refuse(const ErrorFields& why) {
   auto& actions = worker_.actions();
   actions.clear();
-  counters().errors.add(why.code == "57014" ? "cancelled" : why.code == "53300" ? "query_wait_timeout" : "upstream");
+  counters().errors.add(why.code == "57014"   ? "cancelled"
+                        : why.code == "53300" ? "query_wait_timeout"
+                                              : "upstream");
   session_->on_refused(why, actions);
   run(actions);
   offer_held();
@@ -301,8 +312,8 @@ void Client::show(Shown s) {
 // At the end of every event of this client.
 void Client::after() {
   if (disposed_) return;
-  const bool over = gone_ && (!session_ || session_->phase() == pool::Phase::Closed) && !server_ && !granted_ &&
-                    (!pass_ || pass_->over());
+  const bool over = gone_ && (!session_ || session_->phase() == pool::Phase::Closed) && !server_ &&
+                    !granted_ && (!pass_ || pass_->over());
   if (over) {
     show(Shown::None);
     disposed_ = true;

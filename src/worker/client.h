@@ -31,7 +31,8 @@ struct CancelKey {
 class Client final : public Server::User {
  public:
   using Key = Slab<Client>::Key;
-  Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress peer, std::shared_ptr<const Entrance> entrance);
+  Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress peer,
+         std::shared_ptr<const Entrance> entrance);
   ~Client();
 
   // Begins to read. False: the socket cannot be watched, dispose of the client.
@@ -70,7 +71,9 @@ class Client final : public Server::User {
   // At the end of an event that did not come through the client's own socket.
   void event_done() { after(); }
   void stop_watching() noexcept { watch_.stop(); }
-  bool watch_again() noexcept { return watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) == 0; }
+  bool watch_again() noexcept {
+    return watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) == 0;
+  }
   io::Stream& stream() noexcept { return stream_; }
   bool arm(int events);
   bool has_output() const noexcept { return !out_.empty() || stream_.holds_output(); }
@@ -122,16 +125,16 @@ class Client final : public Server::User {
   io::SocketAddress peer_;
   io::Stream stream_;
   io::FdWatch watch_;
-  io::Outbox out_;           // to the client
-  io::Outbox server_out_;    // to the server
-  protocol::Buffer held_;    // from the client, not taken by the session yet
+  io::Outbox out_;         // to the client
+  io::Outbox server_out_;  // to the server
+  protocol::Buffer held_;  // from the client, not taken by the session yet
   std::unique_ptr<Login> login_;
   std::unique_ptr<PassThrough> pass_;
   std::optional<pool::Session> session_;
   PoolEntry* pool_ = nullptr;
   LocalUpstream* up_ = nullptr;
   std::unique_ptr<Server> server_;
-  std::unique_ptr<Server> granted_;  // to be told to the session as soon as it is not at work
+  std::unique_ptr<Server> granted_;       // to be told to the session as soon as it is not at work
   protocol::Bytes* server_in_ = nullptr;  // what on_server() has not taken, while it runs
   TimerNode timer_;
   Time timer_at_{}, phase_since_{}, transaction_since_{}, request_since_{};

@@ -16,19 +16,24 @@ struct Limit {
   Time since{};
 };
 
-constexpr ErrorFields kQueryWait{"ERROR", "53300", "no server connection became free in time (query_wait_timeout)",
+constexpr ErrorFields kQueryWait{"ERROR", "53300",
+                                 "no server connection became free in time (query_wait_timeout)",
                                  "All server connections of this pool are in use.",
                                  "Raise pool.size, or look for clients that keep transactions open."};
-constexpr ErrorFields kIdleTransaction{"FATAL", "25P03",
+constexpr ErrorFields kIdleTransaction{"FATAL",
+                                       "25P03",
                                        "terminating connection due to idle-in-transaction timeout "
                                        "(idle_transaction_timeout)",
-                                       {}, {}};
-constexpr ErrorFields kTransaction{"FATAL", "25P04", "terminating connection due to transaction timeout (transaction_timeout)",
-                                   {}, {}};
-constexpr ErrorFields kQuery{"FATAL", "57014", "terminating connection due to query timeout (query_timeout)", {}, {}};
-constexpr ErrorFields kIdle{"FATAL", "57P05", "terminating connection due to idle-session timeout (client_idle_timeout)",
-                            {}, {}};
-constexpr Duration kLastWrite = std::chrono::seconds(10);  // for the last words to a client that does not read
+                                       {},
+                                       {}};
+constexpr ErrorFields kTransaction{
+    "FATAL", "25P04", "terminating connection due to transaction timeout (transaction_timeout)", {}, {}};
+constexpr ErrorFields kQuery{
+    "FATAL", "57014", "terminating connection due to query timeout (query_timeout)", {}, {}};
+constexpr ErrorFields kIdle{
+    "FATAL", "57P05", "terminating connection due to idle-session timeout (client_idle_timeout)", {}, {}};
+constexpr Duration kLastWrite =
+    std::chrono::seconds(10);  // for the last words to a client that does not read
 
 }  // namespace
 
@@ -138,7 +143,10 @@ ErrorFields Client::wait_error() {
 
 void Client::on_refused_by_broker() {
   if (!session_ || session_->phase() != pool::Phase::Waiting || server_ || ticket_) return;
-  refuse({"ERROR", "53300", "too many clients wait for a server connection (max_waiting)", {},
+  refuse({"ERROR",
+          "53300",
+          "too many clients wait for a server connection (max_waiting)",
+          {},
           "Raise pool.size or pool.max_waiting."});
   after();
 }

@@ -5,6 +5,7 @@
 
 #include "src/base/log.h"
 #include "src/base/random.h"
+#include "src/cloudsql/call.h"
 
 namespace sidepool::worker {
 
@@ -20,7 +21,8 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
   return p;
 }
 
-std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool, upstream::Ready ready) {
+std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
+                                    upstream::Ready ready) {
   auto server = std::make_unique<Server>(id, upstream, pool);
   server->stream = std::move(ready.connection.stream);
   server->endpoint = std::move(ready.connection.endpoint);
@@ -67,15 +69,18 @@ void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std
   const bool certificate = failure.certificate_refused || failure.phase == upstream::Phase::Tls;
   if (!certificate && failure.phase == upstream::Phase::Login) return;
   upstream.cloudsql()->report_dial_failure(
-      upstream.instance_key(), epoch, certificate ? cloudsql::DialFailure::Certificate : cloudsql::DialFailure::Tcp);
+      upstream.instance_key(), epoch,
+      certificate ? cloudsql::DialFailure::Certificate : cloudsql::DialFailure::Tcp);
 }
 
 void log_upstream_error(const Upstream& upstream, const Error& error) {
   static log::Limiter limiter(std::chrono::seconds(1));
   const auto silenced = limiter.pass(steady_now());
   if (!silenced) return;
-  log::error("cannot connect to the database",
-             {{"upstream", upstream.name}, {"reason", error.what}, {"remedy", remedy(error)}, {"left_out", *silenced}});
+  log::error("cannot connect to the database", {{"upstream", upstream.name},
+                                                {"reason", error.what},
+                                                {"remedy", remedy(error)},
+                                                {"left_out", *silenced}});
 }
 
 std::string_view sqlstate_of(const Error& e) noexcept {
@@ -98,22 +103,18 @@ std::string_view sqlstate_of(const Error& e) noexcept {
 }
 
 std::string_view remedy(const Error& e) noexcept {
-  if (e.code == Errc::Api) {
-    if (e.sys == 403) {
-      return "Give the principal the role roles/cloudsql.client, and see that the Cloud SQL Admin API is enabled.";
-    }
-    if (e.sys == 401) return "Check the credentials: the token is not accepted.";
-    if (e.sys == 404) return "Check the instance connection name, PROJECT:REGION:INSTANCE.";
-    return "Check the credentials and the way to the Cloud SQL Admin API.";
-  }
+  if (e.code == Errc::Api) return cloudsql::remedy(e);
   if (e.reason == "refused") return "Check that the database runs and listens at this address.";
   if (e.reason == "timeout" || e.reason == "unreachable") {
     return "Check the address, the IP type (public or private), routes and firewalls.";
   }
   if (e.reason == "dns") return "Check the host name.";
-  if (e.reason == "certificate" || e.reason == "client_certificate") return "Check the certificates and the clock.";
-  if (e.reason == "tls_refused") return "The server has TLS switched off; set tls.mode to \"prefer\" or \"disable\".";
-  if (e.reason == "cleartext") return "Use tls.mode = \"verify-full\", or another password method in pg_hba.conf.";
+  if (e.reason == "certificate" || e.reason == "client_certificate")
+    return "Check the certificates and the clock.";
+  if (e.reason == "tls_refused")
+    return "The server has TLS switched off; set tls.mode to \"prefer\" or \"disable\".";
+  if (e.reason == "cleartext")
+    return "Use tls.mode = \"verify-full\", or another password method in pg_hba.conf.";
   return {};
 }
 

@@ -16,7 +16,8 @@ namespace sidepool::worker {
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
                                            const conf::PoolConfig& conf);
 // A server out of a successful login; not watched yet.
-std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool, upstream::Ready ready);
+std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
+                                    upstream::Ready ready);
 
 void note_dial(Upstream& upstream, const upstream::Timings& timings);
 // Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew.

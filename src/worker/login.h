@@ -28,10 +28,10 @@ class Login final : public upstream::Connector::Owner {
 
  private:
   enum class Step : std::uint8_t {
-    Reading,       // startup packet or password
-    Handshake,     // TLS with the client
-    WaitingSlot,   // for the right to try a login at the database
-    Connecting,    // that login
+    Reading,      // startup packet or password
+    Handshake,    // TLS with the client
+    WaitingSlot,  // for the right to try a login at the database
+    Connecting,   // that login
     Over,
   };
 

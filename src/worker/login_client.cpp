@@ -32,7 +32,8 @@ void Login::cancel() {
   connector_.reset();
   if (ticket_) {
     auto& orders = worker_.orders();
-    up_->shared->broker.cancel(*ticket_, steady_now(), orders);  // a slot that is on its way is given back there
+    up_->shared->broker.cancel(*ticket_, steady_now(),
+                               orders);  // a slot that is on its way is given back there
     ticket_.reset();
     worker_.carry_out(*up_->shared, orders);
   }
@@ -54,8 +55,8 @@ bool Login::first_byte_is_tls() {
 void Login::on_readable() {
   if (step_ == Step::Handshake) return handshake();
   if (step_ == Step::Over) return;
-  if (step_ == Step::Reading && accept_.output().empty() && !asking_ && rest_.empty() && first_byte_is_tls() &&
-      !pool_) {
+  if (step_ == Step::Reading && accept_.output().empty() && !asking_ && rest_.empty() &&
+      first_byte_is_tls() && !pool_) {
     return start_tls();
   }
   read();
@@ -120,7 +121,8 @@ void Login::on_event(Event e, Bytes& rest) {
     case Event::Closed:
       return drop();
     case Event::Failed:
-      log::debug("client login failed", {{"client", client_.peer().text()}, {"reason", accept_.failure_text()}});
+      log::debug("client login failed",
+                 {{"client", client_.peer().text()}, {"reason", accept_.failure_text()}});
       flush_accept();
       step_ = Step::Over;
       return client_.finish();
@@ -164,14 +166,18 @@ void Login::on_startup() {
   auto& shared = worker_.shared();
   const auto& s = accept_.startup();
   if (client_.entrance().tls_required && !accept_.inside_tls()) {
-    return refuse({"FATAL", "28000", "this listener accepts encrypted connections only", {}, "Use sslmode=require."});
+    return refuse(
+        {"FATAL", "28000", "this listener accepts encrypted connections only", {}, "Use sslmode=require."});
   }
   if (shared.stopping.load()) return refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
   if (shared.clients.load() > worker_.config().server.max_client_conn) {
     shared.registry->client_refused("max_client_conn");
-    return refuse({"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
+    return refuse(
+        {"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
   }
-  log::debug("client connected", {{"upstream", up_->conf->name}, {"client", client_.peer().text()}, {"user", s.user},
+  log::debug("client connected", {{"upstream", up_->conf->name},
+                                  {"client", client_.peer().text()},
+                                  {"user", s.user},
                                   {"database", s.database}});
   if (s.replication != protocol::Replication::None || up_->conf->pool.mode == conf::PoolMode::None) {
     return pass_through();
@@ -215,8 +221,12 @@ void Login::decide() {
   switch (pool_->remembered.check(worker_.loop().now(), ttl)) {
     case Remembered::Check::Admit:
       if (!client_.entrance().trusted()) {
-        return refuse({"FATAL", "28000", "this listener may not use a login without a password", {},
-                       "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
+        return refuse(
+            {"FATAL",
+             "28000",
+             "this listener may not use a login without a password",
+             {},
+             "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
       }
       return admit(*pool_);
     case Remembered::Check::AskPassword:

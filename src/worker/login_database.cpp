@@ -1,5 +1,5 @@
-// src/worker/login_database.cpp -- the database's side of a login: a slot, a connection as this user, and what
-// comes of it.
+// src/worker/login_database.cpp -- the database's side of a login: a slot, a connection as this user, and
+// what comes of it.
 #include "src/base/log.h"
 #include "src/base/random.h"
 #include "src/worker/client.h"
@@ -17,8 +17,9 @@ void Login::want_slot(bool trial) {
   step_ = Step::WaitingSlot;
   const auto& s = accept_.startup();
   auto& orders = worker_.orders();
-  const pool::LoginFor what = trial ? pool::LoginFor{pool::TrialLogin{pool_->id}}
-                                    : pool::LoginFor{pool::FirstLogin{Upstream::identity(s.database, s.user)}};
+  const pool::LoginFor what = trial
+                                  ? pool::LoginFor{pool::TrialLogin{pool_->id}}
+                                  : pool::LoginFor{pool::FirstLogin{Upstream::identity(s.database, s.user)}};
   const auto answer = up_->shared->broker.acquire_login_slot(client_.id(), what, steady_now(), orders);
   worker_.carry_out(*up_->shared, orders);
   if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
@@ -73,7 +74,8 @@ void Login::on_route(Result<upstream::Route> route) {
     return tell_failure(f);
   }
   connector_ = std::make_unique<upstream::Connector>(worker_.loop(), *worker_.shared().resolver, *this);
-  connector_->start(std::move(*route), login_parameters(accept_.startup().database, accept_.startup().user, up_->conf->pool),
+  connector_->start(std::move(*route),
+                    login_parameters(accept_.startup().database, accept_.startup().user, up_->conf->pool),
                     worker_.loop().now() + up_->conf->pool.server_connect_timeout);
 }
 
@@ -89,16 +91,18 @@ void Login::answer_database() {
   const bool clear = login.auth_method() == AuthMethod::Cleartext;
   if (clear && !connector_->connection().may_send_cleartext) {
     upstream::Failure f;
-    f.error = {Errc::Auth, 0,
-               "the database asks for a password in clear text, which is sent only over a verified connection",
-               "cleartext"};
+    f.error = {
+        Errc::Auth, 0,
+        "the database asks for a password in clear text, which is sent only over a verified connection",
+        "cleartext"};
     return tell_failure(f);
   }
   if (up_->conf->client_auth == conf::ClientAuth::Trust) {
     const auto* user = worker_.configured_user(accept_.startup().user, up_->conf->name);
     if (!user) {
       return refuse({"FATAL", "28000", "no password is configured for this user",
-                     "The database asks for a password, and client_auth is \"trust\".", "Add a [[user]] entry."});
+                     "The database asks for a password, and client_auth is \"trust\".",
+                     "Add a [[user]] entry."});
     }
     login.answer_password(user->password.reveal());
     password_.emplace(user->password.reveal());
@@ -125,7 +129,10 @@ void Login::logged_in(upstream::Ready ready) {
   const bool asked = ready.login->auth_method() != AuthMethod::None;
   if (!asked && !client_.entrance().trusted()) {
     end_slot(true);
-    return refuse({"FATAL", "28000", "this listener may not use a login without a password", {},
+    return refuse({"FATAL",
+                   "28000",
+                   "this listener may not use a login without a password",
+                   {},
                    "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
   }
   auto* entry = up_->shared->find_or_create(s.database, s.user, up_->conf->pool, worker_.shared().pools,

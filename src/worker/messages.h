@@ -49,7 +49,8 @@ struct PollBroker {  // a time at which the upstream's broker wants to be polled
   std::uint16_t upstream;
   pool::Time when;
 };
-struct CancelRequested {  // for a client of this worker; the connection stays open until it has been delivered
+struct CancelRequested {  // for a client of this worker; the connection stays open until it has been
+                          // delivered
   std::uint32_t pid;
   protocol::Buffer key;
   io::Stream stream;

@@ -20,7 +20,8 @@ std::uint64_t random_bits() noexcept {
 pool::OpenError open_error(const upstream::Failure& f) {
   if (f.server_error.empty()) {
     const auto code = sqlstate_of(f.error);
-    return {code == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable, std::string(code), f.error.what};
+    return {code == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable, std::string(code),
+            f.error.what};
   }
   const auto e = protocol::ErrorView::decode(f.server_error);
   if (!e) return {pool::OpenFailure::Unreachable, "08006", f.error.what};
@@ -96,7 +97,8 @@ void Opener::failed(pool::OpenError error) {
   upstream_.broker.open_failed(order_.server, error, true, steady_now(), random_bits(), orders);
   if (tell) {
     for (const auto& waiter : upstream_.broker.fail_waiters(order_.pool, steady_now(), orders)) {
-      worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(WaiterError{waiter.session, error});
+      worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(
+          WaiterError{waiter.session, error});
     }
   }
   worker_.carry_out(upstream_, orders);

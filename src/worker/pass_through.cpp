@@ -63,7 +63,8 @@ void PassThrough::connect() {
                    first_.insert(first_.begin(), route->prologue.begin(), route->prologue.end());
                    reply_.emplace();
                  }
-                 dialer_.start(std::move(*route), worker_.loop().now() + up_.conf->pool.server_connect_timeout);
+                 dialer_.start(std::move(*route),
+                               worker_.loop().now() + up_.conf->pool.server_connect_timeout);
                });
 }
 

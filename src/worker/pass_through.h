@@ -1,5 +1,5 @@
-// src/worker/pass_through.h -- a client with a server of its own: the authentication and everything after it is
-// relayed unchanged (product.md §4.5). Nothing is shared, so nothing is looked at but the way to the key.
+// src/worker/pass_through.h -- a client with a server of its own: the authentication and everything after it
+// is relayed unchanged (product.md §4.5). Nothing is shared, so nothing is looked at but the way to the key.
 #pragma once
 #include <optional>
 #include <string>

@@ -27,7 +27,8 @@ bool Client::wants_client_bytes() const noexcept {
 void Client::read_client() {
   for (int i = 0; i < kReadsPerTurn && wants_client_bytes(); ++i) {
     auto to = worker_.scratch();
-    if (!session_->takes_client_input()) to = to.first(std::min(to.size(), kMostHeld - std::min(kMostHeld - 1, held_.size())));
+    if (!session_->takes_client_input())
+      to = to.first(std::min(to.size(), kMostHeld - std::min(kMostHeld - 1, held_.size())));
     const auto r = stream_.read(to);
     switch (r.status) {
       case io::Io::Done:
@@ -210,7 +211,8 @@ void Client::act(Do what) {
 void Client::acquire() {
   request_since_ = steady_now();
   auto& orders = worker_.orders();
-  auto answer = up_->shared->broker.acquire(pool_->id, id(), {0, session_->state_key()}, request_since_, orders);
+  auto answer =
+      up_->shared->broker.acquire(pool_->id, id(), {0, session_->state_key()}, request_since_, orders);
   if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
     auto server = worker_.take_idle(use->server);
     worker_.carry_out(*up_->shared, orders);

@@ -15,8 +15,8 @@ using protocol::AuthMethod;
 std::array<std::uint8_t, 32> Remembered::digest_of(std::string_view password) const {
   std::array<std::uint8_t, 32> digest{};
   unsigned size = digest.size();
-  HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()), reinterpret_cast<const unsigned char*>(password.data()),
-       password.size(), digest.data(), &size);
+  HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
+       reinterpret_cast<const unsigned char*>(password.data()), password.size(), digest.data(), &size);
   return digest;
 }
 
@@ -40,7 +40,8 @@ bool Remembered::asks_nobody() const {
   return method_ == AuthMethod::None;
 }
 
-void Remembered::learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password, Time now) {
+void Remembered::learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password,
+                       Time now) {
   std::lock_guard lock(mutex_);
   method_ = login.auth_method();
   fresh_ = now;

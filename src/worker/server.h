@@ -28,7 +28,8 @@ struct Server {
     ~User() = default;
   };
 
-  Server(pool::ServerId number, Upstream& up, PoolEntry* of_pool) : id(number), upstream(&up), pool(of_pool), timer(&Server::on_timer) {}
+  Server(pool::ServerId number, Upstream& up, PoolEntry* of_pool)
+      : id(number), upstream(&up), pool(of_pool), timer(&Server::on_timer) {}
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 

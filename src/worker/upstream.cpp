@@ -49,7 +49,8 @@ pool::Settings PoolEntry::reported() const {
 
 pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
   std::lock_guard lock(mutex_);
-  if (!reported_ || !(*reported_ == values)) reported_ = std::make_shared<pool::SettingSet>(std::move(values));
+  if (!reported_ || !(*reported_ == values))
+    reported_ = std::make_shared<pool::SettingSet>(std::move(values));
   return reported_;
 }
 
@@ -68,8 +69,8 @@ void PoolEntry::note_validated(const std::string& key, pool::Settings overrides)
   validated_[key] = std::move(overrides);
 }
 
-Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf, cloudsql::CloudSql* source,
-                   metrics::Registry& registry)
+Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf,
+                   cloudsql::CloudSql* source, metrics::Registry& registry)
     : index(number),
       name(conf.name),
       broker(number, workers, broker_limits_of(conf.pool)),
@@ -90,7 +91,8 @@ Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upst
   keepalive_.probes = static_cast<int>(conf.pool.tcp_keepcnt);
   keepalive_.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(conf.pool.tcp_user_timeout);
   if (cloudsql_) {
-    if (auto parsed = cloudsql::InstanceName::parse(conf.instance)) key_ = {std::move(*parsed), conf.auto_iam_authn};
+    if (auto parsed = cloudsql::InstanceName::parse(conf.instance))
+      key_ = {std::move(*parsed), conf.auto_iam_authn};
   }
 }
 
@@ -108,7 +110,8 @@ Status Upstream::set_route(const conf::Upstream& conf) {
     if (h.is_unix()) {
       const auto slash = h.path.rfind('/');
       const auto dot = h.path.rfind('.');
-      route.endpoints.push_back({h.path.substr(0, slash), static_cast<std::uint16_t>(std::stoi(h.path.substr(dot + 1)))});
+      route.endpoints.push_back(
+          {h.path.substr(0, slash), static_cast<std::uint16_t>(std::stoi(h.path.substr(dot + 1)))});
     } else {
       route.endpoints.push_back({h.name, h.port});
     }
@@ -139,7 +142,8 @@ upstream::Route Upstream::host_route() const {
   return route_;
 }
 
-Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo& info, bool unix_listener) const {
+Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo& info,
+                                                 bool unix_listener) const {
   auto hosts = cloudsql::targets(info, ip_type_);
   if (!hosts) return tl::unexpected(hosts.error());
   upstream::Route route;
@@ -150,13 +154,14 @@ Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo&
   route.tls.verifies_peer = true;
   if (!info.sni.empty()) {
     route.tls.prepare = [sni = info.sni](SSL* ssl, std::string_view) -> Status {
-      if (SSL_set_tlsext_host_name(ssl, sni.c_str()) != 1) return fail(Errc::Tls, "the server name cannot be set");
+      if (SSL_set_tlsext_host_name(ssl, sni.c_str()) != 1)
+        return fail(Errc::Tls, "the server name cannot be set");
       return {};
     };
   }
   if (info.mdx) {
-    const auto frame =
-        cloudsql::mdx_frame(unix_listener ? cloudsql::ClientProtocol::UnixSocket : cloudsql::ClientProtocol::Tcp);
+    const auto frame = cloudsql::mdx_frame(unix_listener ? cloudsql::ClientProtocol::UnixSocket
+                                                         : cloudsql::ClientProtocol::Tcp);
     route.prologue.assign(frame.begin(), frame.end());
   }
   return route;
@@ -176,8 +181,9 @@ PoolEntry* Upstream::find(pool::PoolId id) const {
   return nullptr;
 }
 
-PoolEntry* Upstream::find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
-                                    std::atomic<std::uint32_t>& pools, std::uint32_t max_pools) {
+PoolEntry* Upstream::find_or_create(std::string_view database, std::string_view user,
+                                    const conf::PoolConfig& conf, std::atomic<std::uint32_t>& pools,
+                                    std::uint32_t max_pools) {
   std::lock_guard lock(mutex_);
   auto& entry = pools_[Key{database, user}];
   if (entry) return entry.get();

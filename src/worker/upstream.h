@@ -55,8 +55,8 @@ class PoolEntry {
 class Upstream {
  public:
   // `cloudsql` is null for a host list; both outlive the upstream.
-  Upstream(std::uint16_t index, std::uint16_t workers, const conf::Upstream& conf, cloudsql::CloudSql* cloudsql,
-           metrics::Registry& registry);
+  Upstream(std::uint16_t index, std::uint16_t workers, const conf::Upstream& conf,
+           cloudsql::CloudSql* cloudsql, metrics::Registry& registry);
   ~Upstream();
 
   const std::uint16_t index;
@@ -71,7 +71,8 @@ class Upstream {
   // Null: there was no successful login yet.
   PoolEntry* find(std::string_view database, std::string_view user) const;
   PoolEntry* find(pool::PoolId id) const;
-  // The pool of a first successful login; another worker may have made it meanwhile. Null: max_pools is reached.
+  // The pool of a first successful login; another worker may have made it meanwhile. Null: max_pools is
+  // reached.
   PoolEntry* find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
                             std::atomic<std::uint32_t>& pools, std::uint32_t max_pools);
   // Servers of pass-through clients, counted in the same bound.

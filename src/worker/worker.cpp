@@ -38,7 +38,9 @@ Worker::~Worker() {
   buried_.clear();
 }
 
-void Worker::start() { thread_ = std::thread([this] { loop_->run(); }); }
+void Worker::start() {
+  thread_ = std::thread([this] { loop_->run(); });
+}
 void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
@@ -64,7 +66,8 @@ void Worker::use_config() {
 void Worker::on_wake() noexcept {
   mailbox_.drain(inbox_);
   for (auto& m : inbox_) {
-    std::visit([this](auto&& message) { on_message(std::forward<decltype(message)>(message)); }, std::move(m));
+    std::visit([this](auto&& message) { on_message(std::forward<decltype(message)>(message)); },
+               std::move(m));
     settle();
   }
   inbox_.clear();
@@ -72,7 +75,8 @@ void Worker::on_wake() noexcept {
 }
 
 void Worker::on_message(NewClient&& m) {
-  auto* client = clients_.emplace(*this, io::Stream(std::move(m.fd)), std::move(m.peer), std::move(m.entrance));
+  auto* client =
+      clients_.emplace(*this, io::Stream(std::move(m.fd)), std::move(m.peer), std::move(m.entrance));
   if (!client) {
     --shared_.clients;
     return;
@@ -161,8 +165,8 @@ void Worker::close_idle_servers() {
 
 // The loop ends when nothing of this worker is left.
 void Worker::check_finished() {
-  if (stopping_ != StopStep::Cut || clients_.size() > 0 || !idle_.empty() || !closing_.empty() || !openers_.empty() ||
-      !cancels_.empty()) {
+  if (stopping_ != StopStep::Cut || clients_.size() > 0 || !idle_.empty() || !closing_.empty() ||
+      !openers_.empty() || !cancels_.empty()) {
     return;
   }
   loop_->stop();

@@ -109,8 +109,8 @@ class Worker {
   void give(std::unique_ptr<Server> server, pool::SessionId session);
   // What the broker has decided about a server that this worker has.
   void place(std::unique_ptr<Server> server, pool::Release decision);
-  // A server that a client had, unfit for anybody. Two steps: Terminate (at a message boundary only), then the
-  // peer's EOF or server_close_timeout; only then is the slot free.
+  // A server that a client had, unfit for anybody. Two steps: Terminate (at a message boundary only), then
+  // the peer's EOF or server_close_timeout; only then is the slot free.
   void close(std::unique_ptr<Server> server, bool say_terminate);
   void on_close_timeout(Server& server) noexcept;
   void on_idle_or_closing_event(Server& server, int events) noexcept;
@@ -151,7 +151,14 @@ class Worker {
  private:
   friend class RouteRequest;
   struct Later {
-    enum class What : std::uint8_t { Refuse, ClientGone, LookAgain, UpstreamError, CancelFailed, CancelDone } what;
+    enum class What : std::uint8_t {
+      Refuse,
+      ClientGone,
+      LookAgain,
+      UpstreamError,
+      CancelFailed,
+      CancelDone
+    } what;
     pool::SessionId session;
     pool::OpenError error;
   };

@@ -169,18 +169,21 @@ void Worker::obey(Upstream& up, pool::OpenOne order) {
 }
 
 void Worker::obey(Upstream& up, pool::Recall order) {
-  if (order.from != id()) return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
+  if (order.from != id())
+    return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
   if (auto server = take_idle(order.server)) release(std::move(server), pool::Condition::Clean, 0);
 }
 
 void Worker::obey(Upstream& up, pool::CloseIdle order) {
-  if (order.from != id()) return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
+  if (order.from != id())
+    return shared_.workers[static_cast<std::size_t>(order.from)]->post(BrokerOrder{up.index, order});
   if (auto server = take_idle(order.server)) begin_close(std::move(server), true);
 }
 
 void Worker::obey(Upstream& up, pool::GrantSlot order) {
   const auto to = order.waiter.session;
-  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (to.worker != id())
+    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
   if (auto* client = find(to)) return client->on_login_slot(order.server);
   pool::Orders out;
   up.broker.login_ended(order.server, true, steady_now(), out);
@@ -189,13 +192,15 @@ void Worker::obey(Upstream& up, pool::GrantSlot order) {
 
 void Worker::obey(Upstream& up, pool::LookAgain order) {
   const auto to = order.waiter.session;
-  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (to.worker != id())
+    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
   if (auto* client = find(to)) client->on_look_again();
 }
 
 void Worker::obey(Upstream& up, pool::Notify order) {
   const auto to = order.waiter.session;
-  if (to.worker != id()) return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (to.worker != id())
+    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
   if (auto* client = find(to)) client->on_notify();
 }
 

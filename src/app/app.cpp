@@ -1,0 +1,250 @@
+// src/app/app.cpp -- what the control loop does while the process lives, and how it ends.
+#include "src/app/app.h"
+
+#include <unistd.h>
+
+#include <csignal>
+
+#include "conf/diff.h"
+#include "src/base/log.h"
+#include "src/worker/client.h"
+
+namespace sidepool::app {
+
+namespace {
+
+constexpr Duration kTick = std::chrono::seconds(1);
+constexpr Duration kDrainStep = std::chrono::milliseconds(20);
+// Cloud Run kills ten seconds after SIGTERM (product.md §6).
+constexpr Duration kDefaultDrain = std::chrono::seconds(5);
+constexpr Duration kCutAtMost = std::chrono::milliseconds(1500);
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+App::App(cli::RunConfig run, const cli::Inputs& inputs)
+    : invocation_(std::move(run.invocation)),
+      inputs_(inputs),
+      notes_(std::move(run.notes)),
+      config_(std::make_shared<const conf::Config>(std::move(run.config))),
+      tick_([](TimerNode& n) noexcept { owner_of<&App::tick_>(n).on_tick(); }),
+      drain_([](TimerNode& n) noexcept { owner_of<&App::drain_>(n).drain_step(); }) {}
+
+App::~App() {
+  http_.clear();
+  doors_.clear();
+  if (cloudsql_) cloudsql_->stop();
+  for (auto& w : workers_) {
+    w->loop().request_stop();
+    w->join();
+  }
+  tick_.disarm();
+  drain_.disarm();
+  signals_.clear();
+  workers_.clear();
+  shared_.upstreams.clear();
+}
+
+int App::run() {
+  loop_->run();
+  log::stop();
+  return exit_code_;
+}
+
+void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
+  ++shared_.clients;
+  io::tune(fd.get(), nullptr);
+  // The worker with the fewest clients; ties in turn, so that a burst does not fall on one.
+  std::size_t best = next_worker_++ % workers_.size();
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    if (workers_[i]->load() < workers_[best]->load()) best = i;
+  }
+  workers_[best]->post(worker::NewClient{std::move(fd), peer, door.entrance});
+}
+
+void App::on_signal(int number) {
+  if (number == SIGHUP) return reload();
+  const bool term = number == SIGTERM;
+  if (ending_ != Ending::No) return cut();  // the second one: no more patience
+  end(term ? 143 : 130,
+      term ? "SIGTERM signal received. Shutting down..." : "SIGINT signal received. Shutting down...");
+}
+
+void App::on_tick() {
+  beat();
+  publish_instances();
+  if (file_changed()) reload();
+  loop_->arm_after(tick_, kTick);
+}
+
+// A loop that sleeps makes no turns, so each is poked; the next tick sees whether it has turned.
+void App::beat() {
+  beats_[0]->last_ms = now_ms();
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    auto& b = *beats_[i + 1];
+    const auto turns = workers_[i]->loop().turns();
+    if (turns != b.turns || b.last_ms.load() == 0) b.last_ms = now_ms();
+    b.turns = turns;
+    workers_[i]->loop().wake();
+  }
+}
+
+void App::publish_instances() {
+  if (!cloudsql_) return;
+  auto now = cloudsql_->status();
+  for (const auto& status : now) {
+    cloudsql::InstanceStatus before;
+    for (const auto& old : instances_) {
+      if (old.key == status.key) before = old;
+    }
+    for (auto& up : shared_.upstreams) {
+      if (!up->is_cloudsql() || up->instance_key() != status.key) continue;
+      for (auto n = before.successes; n < status.successes; ++n) {
+        up->metrics.refreshed(status.expires);
+        up->metrics.phase_done(metrics::DialPhase::Api, status.last_refresh);
+      }
+      for (const auto& [reason, count] : status.failures) {
+        const auto seen = before.failures.find(reason);
+        for (auto n = seen == before.failures.end() ? 0 : seen->second; n < count; ++n) {
+          up->metrics.refresh_failed(reason, reason);
+        }
+      }
+    }
+  }
+  instances_ = std::move(now);
+}
+
+bool App::file_changed() {
+  if (!invocation_.config_file) return false;
+  struct stat s {};
+  if (::stat(invocation_.config_file->c_str(), &s) != 0) return false;  // between two states of an editor
+  const bool same = s.st_ino == file_.st_ino && s.st_size == file_.st_size &&
+                    s.st_mtim.tv_sec == file_.st_mtim.tv_sec && s.st_mtim.tv_nsec == file_.st_mtim.tv_nsec;
+  file_ = s;
+  return !same;
+}
+
+// The same command line again; on any error the running configuration stays.
+void App::reload() {
+  if (ending_ != Ending::No) return;
+  file_changed();
+  auto outcome = cli::parse(invocation_.arguments, inputs_);
+  auto* wanted = std::get_if<cli::RunConfig>(&outcome);
+  const auto refuse = [this](const std::vector<std::string>& lines) {
+    for (const auto& l : lines) log::error(l);
+    log::error("the configuration was not reloaded, the running one stays");
+    registry_->config_loaded(false, std::chrono::system_clock::now());
+  };
+  if (!wanted) {
+    const auto* failure = std::get_if<cli::Failure>(&outcome);
+    return refuse(failure ? failure->lines : std::vector<std::string>{});
+  }
+  auto plan = conf::plan_reload(*config_, wanted->config);
+  if (!plan.refused.empty()) {
+    std::vector<std::string> lines;
+    for (const auto& d : plan.refused) lines.push_back(conf::to_string(d));
+    return refuse(lines);
+  }
+  for (const auto& c : plan.changes) log::info("configuration: " + conf::to_string(c));
+  config_ = std::make_shared<const conf::Config>(std::move(plan.config));
+  log::set_level(static_cast<log::Level>(config_->log.level));
+  for (auto& up : shared_.upstreams) {
+    for (const auto& u : config_->upstreams) {
+      if (u.name != up->name) continue;
+      if (auto ok = up->set_route(u); !ok)
+        log::error("TLS settings stay as they were", {{"reason", ok.error().what}});
+    }
+  }
+  for (auto& w : workers_) w->post(worker::ConfigChanged{config_});
+  registry_->config_loaded(true, std::chrono::system_clock::now());
+  log::info("the configuration is loaded", {{"changes", plan.changes.size()}});
+}
+
+std::int64_t App::open_transactions() const {
+  std::int64_t active = 0;
+  registry_->each_pool([&active](const metrics::PoolMetrics& p) {
+    for (const auto& b : p.blocks()) active += b.clients_active.get();
+  });
+  return active;
+}
+
+void App::end(int code, const char* why) {
+  if (ending_ != Ending::No) return;
+  log::info(why);
+  exit_code_ = code;
+  life_ = admin::Life::Stopping;
+  shared_.stopping = true;
+  ending_ = Ending::Draining;
+  for (auto& d : doors_) d->listener->close();
+  const auto& delay = config_->shutdown.max_sigterm_delay;
+  explicit_delay_ = delay.has_value() && *delay > Duration::zero();
+  if (delay && *delay == Duration::zero()) return cut();
+  drain_until_ = steady_now() + delay.value_or(kDefaultDrain);
+  if (!explicit_delay_) {
+    for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Drain});
+  }
+  drain_step();
+}
+
+void App::drain_step() {
+  if (ending_ == Ending::Cutting) {  // the workers had their time
+    log::stop(std::chrono::milliseconds(200));
+    ::_exit(exit_code_);
+  }
+  if (clients() == 0) return cut();
+  if (steady_now() >= drain_until_) {
+    if (explicit_delay_ && open_transactions() > 0) {
+      log::error(std::to_string(clients()) +
+                 " connection(s) still open after the delay of --max-sigterm-delay");
+      exit_code_ = 1;
+    }
+    return cut();
+  }
+  loop_->arm_after(drain_, kDrainStep);
+}
+
+// Idle clients are told, running work is cancelled; then the process ends.
+void App::cut() {
+  if (ending_ == Ending::Cutting) return;
+  ending_ = Ending::Cutting;
+  shared_.stopping = true;
+  for (auto& d : doors_) d->listener->close();
+  http_.clear();
+  for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Cut});
+  const auto until = steady_now() + kCutAtMost;
+  while (clients() > 0 && steady_now() < until) ::usleep(2000);
+  log::stop(std::chrono::milliseconds(200));
+  ::_exit(exit_code_);
+}
+
+admin::Health App::health() {
+  admin::Health h;
+  h.life = [this] { return life_.load(); };
+  h.clients = [this] { return admin::Clients{clients(), config_->server.max_client_conn}; };
+  h.unready = [this]() -> std::string {
+    if (!cloudsql_) return {};
+    for (const auto& s : cloudsql_->status()) {
+      if (s.failing && !s.valid)
+        return "no valid certificate for " + s.key.instance.canonical() + ": " + s.last_error;
+    }
+    return {};
+  };
+  h.heartbeats = [this] {
+    std::vector<admin::Heartbeat> beats;
+    for (const auto& b : beats_) {
+      const auto last = b->last_ms.load();
+      beats.push_back({b->name, std::chrono::milliseconds(last == 0 ? 0 : now_ms() - last)});
+    }
+    return beats;
+  };
+  h.log_unready = [](const std::string& why) {
+    static log::Limiter limiter(std::chrono::seconds(10));
+    if (limiter.pass(steady_now())) log::error("[Health Check] Readiness failed: " + why);
+  };
+  return h;
+}
+
+}  // namespace sidepool::app

@@ -1,0 +1,105 @@
+// src/app/app.h -- the control loop: the order of start, reload and drain. Owns everything else.
+#pragma once
+#include <sys/stat.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/admin/health.h"
+#include "src/admin/http.h"
+#include "src/base/result.h"
+#include "src/cli/parse.h"
+#include "src/cloudsql/source.h"
+#include "src/io/handle.h"
+#include "src/io/listener.h"
+#include "src/io/loop.h"
+#include "src/upstream/resolver.h"
+#include "src/worker/worker.h"
+
+namespace sidepool::app {
+
+class App {
+ public:
+  App(cli::RunConfig run, const cli::Inputs& inputs);
+  ~App();
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  // Binds everything; after this clients are served. An error is one sentence for the terminal.
+  Status start();
+  // Until a signal or /quitquitquit has ended it; the exit code.
+  int run();
+
+ private:
+  struct Door {  // one listener and what its clients may do
+    App* app;
+    std::shared_ptr<worker::Entrance> entrance;
+    std::unique_ptr<io::Listener> listener;
+  };
+  struct Beat {  // of one loop, written by the control loop, read by HTTP threads
+    std::string name;
+    std::uint64_t turns = 0;
+    std::atomic<std::int64_t> last_ms{0};
+  };
+  enum class Ending : std::uint8_t { No, Draining, Cutting };
+
+  // start.cpp
+  Status start_cloudsql();
+  Status start_upstreams();
+  Status start_workers();
+  Status open_doors();
+  Status open_door(std::uint16_t upstream, const conf::Upstream& conf, const conf::Listener& where,
+                   tls::Context tls);
+  Status start_http();
+  void announce();
+  void watch_signals();
+
+  void on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer);
+  void on_signal(int number);
+  void on_tick();
+  void beat();
+  void publish_instances();
+  bool file_changed();
+  void reload();
+
+  // ending
+  void end(int code, const char* why);
+  void drain_step();
+  void cut();
+  std::uint32_t clients() const { return shared_.clients.load(); }
+  std::int64_t open_transactions() const;
+
+  const std::shared_ptr<const conf::Config>& config() const { return config_; }
+  admin::Health health();
+
+  cli::Invocation invocation_;
+  const cli::Inputs inputs_;
+  std::vector<cli::Note> notes_;
+  std::shared_ptr<const conf::Config> config_;
+  std::unique_ptr<io::Loop> loop_;
+  std::unique_ptr<metrics::Registry> registry_;
+  std::unique_ptr<upstream::Resolver> resolver_;
+  std::unique_ptr<cloudsql::CloudSql> cloudsql_;
+  worker::Shared shared_;
+  std::vector<std::unique_ptr<worker::Worker>> workers_;
+  std::vector<std::unique_ptr<Door>> doors_;
+  std::vector<std::unique_ptr<admin::HttpServer>> http_;
+  std::vector<std::unique_ptr<Beat>> beats_;
+  std::vector<io::Handle<uv_signal_t>> signals_;
+  std::vector<cloudsql::InstanceStatus> instances_;  // as last published
+  TimerNode tick_, drain_;
+  protocol::Buffer refusal_;  // for connections that no descriptor is left for
+  std::atomic<admin::Life> life_{admin::Life::Starting};
+  std::atomic<bool> quit_{false};
+  struct stat file_ {};
+  Ending ending_ = Ending::No;
+  int exit_code_ = 0;
+  Time drain_until_{};
+  bool explicit_delay_ = false;
+  std::size_t next_worker_ = 0;
+};
+
+}  // namespace sidepool::app

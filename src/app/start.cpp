@@ -1,0 +1,307 @@
+// src/app/start.cpp -- from a configuration to a process that serves.
+#include <malloc.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <thread>
+
+#include "protocol/encode.h"
+#include "src/admin/routes.h"
+#include "src/app/app.h"
+#include "src/base/cgroup.h"
+#include "src/base/limits.h"
+#include "src/base/log.h"
+#include "src/base/random.h"
+#include "src/worker/client.h"
+
+namespace sidepool::app {
+
+namespace {
+
+constexpr std::uint16_t kMostWorkers = 1U << worker::CancelKey::kWorkerBits;
+
+std::uint16_t worker_count(std::uint32_t configured) {
+  if (configured > 0) return static_cast<std::uint16_t>(std::min<std::uint32_t>(configured, kMostWorkers));
+  const double cpus = cgroup_cpu_quota().value_or(std::max(1U, std::thread::hardware_concurrency()));
+  return static_cast<std::uint16_t>(std::clamp(std::ceil(cpus), 1.0, 4.0));
+}
+
+std::string random_hex(std::size_t digits) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::vector<std::uint8_t> bytes(digits);
+  fill_random(bytes);
+  std::string text;
+  for (const auto b : bytes) text += kDigits[b & 15];
+  return text;
+}
+
+std::string uuid() {
+  auto h = random_hex(32);
+  h[12] = '4';
+  return h.substr(0, 8) + "-" + h.substr(8, 4) + "-" + h.substr(12, 4) + "-" + h.substr(16, 4) + "-" +
+         h.substr(20);
+}
+
+// systemd's readiness protocol (sd_notify(3)): a datagram to $NOTIFY_SOCKET.
+void notify_systemd(const char* state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");  // NOLINT(concurrency-mt-unsafe): nobody changes it
+  if (!path || (path[0] != '/' && path[0] != '@')) return;
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  const std::size_t size = std::strlen(path);
+  if (size >= sizeof to.sun_path) return;
+  std::memcpy(to.sun_path, path, size);
+  if (to.sun_path[0] == '@') to.sun_path[0] = '\0';
+  const io::Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0) return;
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size);
+  if (::sendto(fd.get(), state, std::strlen(state), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&to),
+               length) < 0) {
+    log::debug("systemd could not be notified");
+  }
+}
+
+}  // namespace
+
+Status App::start() {
+  ignore_sigpipe();
+  log::Options options;
+  options.json = config_->log.format == conf::LogFormat::Json;
+  options.level = static_cast<log::Level>(config_->log.level);
+  log::start(options);
+  for (const auto& n : notes_) n.warning ? log::warn(n.text) : log::info(n.text);
+  if (auto files = raise_open_files(); !files)
+    log::debug("the limit of open files stays", {{"reason", files.error().what}});
+  auto loop = io::Loop::create();
+  if (!loop) return tl::unexpected(loop.error());
+  loop_ = std::move(*loop);
+  registry_ = std::make_unique<metrics::Registry>(worker_count(config_->server.workers),
+                                                  metrics::Identity{SIDEPOOL_VERSION, uuid(), {}}, [this] {
+                                                    metrics::ProcessGauges g;
+                                                    g.clients = clients();
+                                                    g.clients_limit = config_->server.max_client_conn;
+                                                    g.workers = static_cast<std::uint32_t>(workers_.size());
+                                                    g.log_lines_dropped = log::dropped();
+                                                    g.ready = life_.load() == admin::Life::Serving;
+                                                    return g;
+                                                  });
+  registry_->config_loaded(true, std::chrono::system_clock::now());
+  using Step = Status (App::*)();
+  for (const Step step : {&App::start_cloudsql, &App::start_upstreams, &App::start_workers, &App::open_doors,
+                          &App::start_http}) {
+    if (auto ok = (this->*step)(); !ok) return ok;
+  }
+  watch_signals();
+  announce();
+  return {};
+}
+
+Status App::start_cloudsql() {
+  const bool needed = std::any_of(config_->upstreams.begin(), config_->upstreams.end(),
+                                  [](const auto& u) { return u.is_cloudsql(); });
+  if (!needed) return {};
+  cloudsql::SourceOptions o;
+  o.environment = cloudsql::process_environment();
+  o.credentials.token = cloudsql::SecretText(std::string(config_->cloudsql.token.reveal()));
+  o.credentials.login_token = cloudsql::SecretText(std::string(config_->cloudsql.login_token.reveal()));
+  o.credentials.credentials_file = config_->cloudsql.credentials_file;
+  if (!config_->cloudsql.sqladmin_api_endpoint.empty())
+    o.api.endpoint = config_->cloudsql.sqladmin_api_endpoint;
+  o.api.user_agent = std::string("sidepool/") + SIDEPOOL_VERSION;
+  o.log = [](cloudsql::LogLevel level, std::string_view text) {
+    switch (level) {
+      case cloudsql::LogLevel::Debug:
+        return log::debug(text);
+      case cloudsql::LogLevel::Info:
+        return log::info(text);
+      case cloudsql::LogLevel::Warning:
+        return log::warn(text);
+      case cloudsql::LogLevel::Error:
+        return log::error(text);
+    }
+  };
+  auto started = cloudsql::CloudSql::start(std::move(o));
+  if (!started) return tl::unexpected(started.error());
+  cloudsql_ = std::move(*started);
+  log::info(cloudsql_->credentials_text());
+  return {};
+}
+
+Status App::start_upstreams() {
+  resolver_ = std::make_unique<upstream::Resolver>();
+  shared_.resolver = resolver_.get();
+  shared_.registry = registry_.get();
+  shared_.statement_token = random_hex(12);
+  const auto workers = worker_count(config_->server.workers);
+  for (const auto& u : config_->upstreams) {
+    const auto index = static_cast<std::uint16_t>(shared_.upstreams.size());
+    auto made = std::make_unique<worker::Upstream>(index, workers, u, cloudsql_.get(), *registry_);
+    if (auto ok = made->set_route(u); !ok) return ok;
+    if (made->is_cloudsql()) cloudsql_->add(made->instance_key());
+    shared_.upstreams.push_back(std::move(made));
+  }
+  return {};
+}
+
+Status App::start_workers() {
+  const auto count = worker_count(config_->server.workers);
+  mallopt(M_ARENA_MAX, count + 1);  // glibc's arenas would multiply with the threads
+  std::vector<std::unique_ptr<io::Loop>> loops;
+  for (std::uint16_t i = 0; i < count; ++i) {
+    auto loop = io::Loop::create();
+    if (!loop) return tl::unexpected(loop.error());
+    loops.push_back(std::move(*loop));
+  }
+  shared_.workers.assign(count, nullptr);
+  for (std::uint16_t i = 0; i < count; ++i) {
+    workers_.push_back(std::make_unique<worker::Worker>(i, shared_, config_, std::move(loops[i])));
+    shared_.workers[i] = workers_.back().get();
+  }
+  beats_.push_back(std::make_unique<Beat>());
+  beats_.back()->name = "control";
+  for (std::uint16_t i = 0; i < count; ++i) {
+    beats_.push_back(std::make_unique<Beat>());
+    beats_.back()->name = "worker " + std::to_string(i);
+  }
+  for (auto& w : workers_) w->start();
+  return {};
+}
+
+Status App::open_doors() {
+  protocol::error_response(refusal_, {"FATAL",
+                                      "53300",
+                                      "sidepool is out of file descriptors",
+                                      {},
+                                      "Raise the limit of open files (RLIMIT_NOFILE)."});
+  for (std::uint16_t i = 0; i < config_->upstreams.size(); ++i) {
+    const auto& u = config_->upstreams[i];
+    tls::Context context;
+    if (u.listen_tls.mode != conf::ClientTlsMode::Disable) {
+      tls::ListenerTls t;
+      t.cert_file = u.listen_tls.cert_file;
+      t.key_file = u.listen_tls.key_file;
+      t.ca_file = u.listen_tls.ca_file;
+      const bool verify = u.listen_tls.mode == conf::ClientTlsMode::VerifyCa ||
+                          u.listen_tls.mode == conf::ClientTlsMode::VerifyFull;
+      t.client_cert = verify ? tls::ClientCert::Required : tls::ClientCert::None;
+      auto made = tls::listener_context(t);
+      if (!made) return tl::unexpected(made.error());
+      context = std::move(*made);
+    }
+    for (const auto& l : u.listeners) {
+      if (auto ok = open_door(i, u, l, context); !ok) return ok;
+    }
+  }
+  return {};
+}
+
+Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const conf::Listener& where,
+                      tls::Context tls) {
+  const std::string shown = u.is_cloudsql() ? u.instance : u.name;
+  const auto wrong = [&shown](const Error& e) {
+    return fail(e.code, "[" + shown + "] could not listen: " + e.what, e.sys, e.reason);
+  };
+  Result<io::SocketAddress> address = fail(Errc::Config, "not an IP address: " + where.address.ip);
+  if (where.address.is_unix()) {
+    address = io::SocketAddress::from_path(where.address.path);
+  } else if (auto ip = io::SocketAddress::from_ip(where.address.ip, where.address.port)) {
+    address = *ip;
+  }
+  if (!address) return wrong(address.error());
+  io::ListenOptions o;
+  o.backlog = static_cast<int>(config_->server.listen_backlog);
+  o.unix_mode = config_->server.unix_socket_mode;
+  o.make_directory = true;
+  o.refusal = refusal_;
+  auto listener = io::Listener::open(*loop_, *address, o);
+  if (!listener) return wrong(listener.error());
+  auto door = std::make_unique<Door>();
+  door->app = this;
+  door->entrance = std::make_shared<worker::Entrance>();
+  door->entrance->upstream = upstream;
+  door->entrance->reach = (*listener)->reach();
+  door->entrance->remote_opt_in = where.remote_opt_in != conf::RemoteOptIn::No;
+  door->entrance->name = (*listener)->address().text();
+  if (!where.address.is_unix()) {
+    door->entrance->tls_required = tls != nullptr && u.listen_tls.mode != conf::ClientTlsMode::Allow;
+    door->entrance->tls = std::move(tls);
+  }
+  if (door->entrance->reach == io::Reach::Network && where.remote_opt_in == conf::RemoteOptIn::FlagOrEnv) {
+    log::warn("whoever reaches this address may use the logins that need no password",
+              {{"address", door->entrance->name}});
+  }
+  log::info("[" + shown + "] Listening on " + door->entrance->name);
+  door->listener = std::move(*listener);
+  doors_.push_back(std::move(door));
+  return {};
+}
+
+Status App::start_http() {
+  const auto& h = config_->http;
+  const bool together = h.health && h.metrics && *h.health == *h.metrics;
+  const auto serve = [this](const conf::Address& where, admin::Pages pages) -> Status {
+    auto server =
+        admin::HttpServer::start(where.ip, where.port, admin::public_pages(pages, health(), *registry_));
+    if (!server) return tl::unexpected(server.error());
+    log::info((pages.health_check ? "Starting health check server at " : "Starting metrics server at ") +
+              io::SocketAddress::from_ip(where.ip, (*server)->port()).value_or(io::SocketAddress{}).text());
+    http_.push_back(std::move(*server));
+    return {};
+  };
+  if (h.health) {
+    if (auto ok = serve(*h.health, {true, together}); !ok) return ok;
+  }
+  if (h.metrics && !together) {
+    if (auto ok = serve(*h.metrics, {false, true}); !ok) return ok;
+  }
+  if (!h.quitquitquit) return {};
+  auto server = admin::HttpServer::start("localhost", h.admin_port, admin::admin_pages([this] {
+                                           quit_ = true;
+                                           loop_->wake();
+                                         }));
+  if (!server) return tl::unexpected(server.error());
+  log::info("Enabling quitquitquit endpoint at localhost:" + std::to_string((*server)->port()));
+  http_.push_back(std::move(*server));
+  return {};
+}
+
+void App::announce() {
+  for (auto& d : doors_) {
+    auto ok = d->listener->start(d.get(), [](void* owner, io::Fd fd, const io::SocketAddress& peer) noexcept {
+      auto& door = *static_cast<Door*>(owner);
+      door.app->on_accept(door, std::move(fd), peer);
+    });
+    if (!ok)
+      log::error("cannot accept clients", {{"address", d->entrance->name}, {"reason", ok.error().what}});
+  }
+  life_ = admin::Life::Serving;
+  log::info("The proxy has started successfully and is ready for new connections!");
+  notify_systemd("READY=1");
+}
+
+void App::watch_signals() {
+  loop_->on_wake(this, [](void* self) noexcept {
+    auto& app = *static_cast<App*>(self);
+    if (app.quit_.exchange(false)) app.end(0, "/quitquitquit received request. Shutting down...");
+  });
+  static constexpr std::array<int, 3> kSignals{SIGTERM, SIGINT, SIGHUP};
+  signals_ = std::vector<io::Handle<uv_signal_t>>(kSignals.size());
+  for (std::size_t i = 0; i < kSignals.size(); ++i) {
+    auto* h = signals_[i].open(this);
+    uv_signal_init(loop_->uv(), h);
+    uv_signal_start(
+        h,
+        [](uv_signal_t* s, int number) {
+          if (s->data) static_cast<App*>(s->data)->on_signal(number);
+        },
+        kSignals[i]);
+  }
+  file_changed();
+  loop_->arm_after(tick_, std::chrono::seconds(1));
+}
+
+}  // namespace sidepool::app

@@ -1,0 +1,30 @@
+// src/main.cpp -- arguments in, exit code out.
+#include <unistd.h>
+
+#include <cstdio>
+#include <variant>
+
+#include "src/app/app.h"
+#include "src/base/log.h"
+#include "src/cli/parse.h"
+
+int main(int argc, char** argv) {
+  using namespace sidepool;
+  const auto inputs = cli::process_inputs();
+  auto outcome = cli::parse(argc, argv, inputs);
+  if (const auto* print = std::get_if<cli::PrintAndExit>(&outcome)) {
+    std::fputs(print->text.c_str(), stdout);
+    return print->code;
+  }
+  if (const auto* failure = std::get_if<cli::Failure>(&outcome)) {
+    std::fputs(failure->text().c_str(), stderr);
+    return failure->code;
+  }
+  app::App app(std::move(std::get<cli::RunConfig>(outcome)), inputs);
+  if (auto started = app.start(); !started) {
+    log::error("The proxy has encountered a terminal error: " + started.error().what);
+    log::stop();
+    ::_exit(1);  // threads of ours may still be about to start; nothing is served yet
+  }
+  return app.run();
+}
