@@ -28,6 +28,7 @@ set(MAY_src/metrics src/base)
 set(MAY_src/admin src/base src/metrics)
 set(MAY_src/worker src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics protocol pool conf)
 set(MAY_src/cli src/base conf)
+set(MAY_src/app src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics src/admin src/worker src/cli protocol pool conf)
 
 # Third-party header (regular expression) -> files that may include it (regular expression).
 set(CONFINED
