@@ -204,12 +204,12 @@ std::string to_string(const Host& host) {
 
 std::optional<std::string> refuse_instance(std::string_view text) {
   const std::string not_one =
-      quoted(text) +
+      in_quotes(text) +
       " is not an instance connection name: write PROJECT:REGION:INSTANCE, for example "
       "my-project:us-central1:my-postgres (gcloud sql instances describe NAME shows it as connectionName)";
   const auto parts = std::count(text.begin(), text.end(), ':') + 1;
   if (parts == 1 && text.find('.') != std::string_view::npos) {
-    return quoted(text) +
+    return in_quotes(text) +
            " looks like a DNS name, which this version of sidepool does not look up: write "
            "PROJECT:REGION:INSTANCE, for example my-project:us-central1:my-postgres";
   }

@@ -72,8 +72,8 @@ void Places::renumber_upstreams(const std::vector<std::optional<std::size_t>>& f
   at_ = std::move(kept);
 }
 
-std::string quoted(std::string_view text) {
-  constexpr std::size_t kMost = 80;
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kMost = 160;
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string out = "\"";
   for (const char c : text.substr(0, kMost)) {
@@ -102,7 +102,11 @@ std::optional<std::string_view> nearest(std::string_view word,
       best_distance = d;
     }
   }
-  return best;
+  if (best || word.size() < 4) return best;
+  for (const std::string_view candidate : candidates) {
+    if (candidate.substr(0, word.size()) == word) return candidate;
+  }
+  return std::nullopt;
 }
 
 }  // namespace sidepool::conf

@@ -46,8 +46,8 @@ class Places {
   std::map<std::string, Position> at_;
 };
 
-// Text of a stranger for a message: in double quotes, escaped, at most 80 characters of it.
-std::string quoted(std::string_view text);
+// Text of a stranger for a message: in double quotes, escaped, at most 160 bytes of it.
+std::string in_quotes(std::string_view text);
 
 // The candidate that `word` was probably meant to be, if one is near enough.
 std::optional<std::string_view> nearest(std::string_view word,

@@ -49,7 +49,7 @@ class Planner {
   void upstreams() {
     std::vector<Upstream> kept;
     for (Upstream& upstream : running_.upstreams) {
-      const std::string path = "upstream " + quoted(upstream.name);
+      const std::string path = "upstream " + in_quotes(upstream.name);
       const auto same = [&upstream](const Upstream& other) { return other.name == upstream.name; };
       const auto match = std::find_if(wanted_.upstreams.begin(), wanted_.upstreams.end(), same);
       if (match == wanted_.upstreams.end()) {
@@ -66,7 +66,7 @@ class Planner {
     for (const Upstream& upstream : wanted_.upstreams) {
       const auto same = [&upstream](const Upstream& other) { return other.name == upstream.name; };
       if (std::any_of(running_.upstreams.begin(), running_.upstreams.end(), same)) continue;
-      plan_.changes.push_back({Reload::Restart, "upstream " + quoted(upstream.name), "absent", "present"});
+      plan_.changes.push_back({Reload::Restart, "upstream " + in_quotes(upstream.name), "absent", "present"});
     }
     plan_.config.upstreams = std::move(kept);
   }
@@ -83,11 +83,11 @@ class Planner {
       const User* now = find_user(wanted_.users, user);
       if (now && *now == user) continue;
       plan_.changes.push_back(
-          {Reload::NewConnections, "user " + quoted(user.name), "present", now ? "changed" : "absent"});
+          {Reload::NewConnections, "user " + in_quotes(user.name), "present", now ? "changed" : "absent"});
     }
     for (const User& user : wanted_.users) {
       if (find_user(running_.users, user)) continue;
-      plan_.changes.push_back({Reload::NewConnections, "user " + quoted(user.name), "absent", "present"});
+      plan_.changes.push_back({Reload::NewConnections, "user " + in_quotes(user.name), "absent", "present"});
     }
   }
 

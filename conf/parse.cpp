@@ -6,6 +6,7 @@
 #define TOML_SHARED_LIB 1
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace sidepool::conf {
@@ -20,6 +21,8 @@ Table convert(const toml::table& table) {
   for (const auto& [key, node] : table) {
     out.push_back({std::string(key.str()), position(key.source()), convert(node)});
   }
+  // The library keeps them by name.
+  std::stable_sort(out.begin(), out.end(), [](const Entry& a, const Entry& b) { return a.at < b.at; });
   return out;
 }
 

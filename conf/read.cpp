@@ -103,7 +103,7 @@ class Reader {
       if (is_key || is_table) continue;
       const std::string where = path.empty() ? "" : " in [" + path + "]";
       complain(entry.at, "unknown " + std::string(path.empty() ? "section or key " : "key ") +
-                             quoted(entry.key) + where + hint(section, entry.key));
+                             in_quotes(entry.key) + where + hint(section, entry.key));
     }
   }
 
@@ -124,13 +124,13 @@ class Reader {
     std::vector<std::string_view> candidates;
     for (const Key& k : section.keys) candidates.push_back(k.name);
     for (const Section* inner : section.tables) candidates.push_back(inner->name);
-    if (const auto guess = nearest(key, candidates)) return "; did you mean " + quoted(*guess) + "?";
+    if (const auto guess = nearest(key, candidates)) return "; did you mean " + in_quotes(*guess) + "?";
     for (const Section* other : root_section().tables) {
       std::vector<std::string_view> names;
       for (const Key& k : other->keys) names.push_back(k.name);
       if (const auto guess = nearest(key, names)) {
         const std::string name_of_table(other->path);
-        return "; did you mean " + quoted(*guess) + " in " +
+        return "; did you mean " + in_quotes(*guess) + " in " +
                (other->repeated ? "[[" + name_of_table + "]]?" : "[" + name_of_table + "]?");
       }
     }
@@ -177,7 +177,7 @@ class Reader {
                                                    "debug-logs"};
       if (!scalar || !(instance || std::find(flags.begin(), flags.end(), name) != flags.end())) continue;
       complain(entry.at,
-               quoted(entry.key) +
+               in_quotes(entry.key) +
                    " at the top level belongs to the Auth Proxy's flat format, whose flag is --config-file "
                    "(not available in this version of sidepool); --config takes sidepool's own format. Give "
                    "these settings as flags or CSQL_PROXY_* variables");

@@ -38,7 +38,7 @@ class Rules {
     return "upstream[" + std::to_string(i) + "]" + (key.empty() ? "" : "." + key);
   }
   static std::string called(const Upstream& up) {
-    return up.name.empty() ? "" : "upstream " + quoted(up.name) + ": ";
+    return up.name.empty() ? "" : "upstream " + in_quotes(up.name) + ": ";
   }
 
   void upstream(std::size_t i) {
@@ -62,7 +62,7 @@ class Rules {
     for (std::size_t j = 0; j < i; ++j) {
       if (config_.upstreams[j].name != up.name) continue;
       complain({path_of(i, "name"), path_of(i)},
-               "two upstreams are called " + quoted(up.name) + ": give one of them a name of its own");
+               "two upstreams are called " + in_quotes(up.name) + ": give one of them a name of its own");
       break;
     }
     listen_tls(i, up);
@@ -99,7 +99,7 @@ class Rules {
       complain({path_of(i, "auto_iam_authn")},
                who + "auto_iam_authn is for Cloud SQL instances, not for hosts: remove it");
     }
-    if (places_.has(path_of(i, "ip_type"))) {
+    if (up.ip_type != IpType::Public) {
       complain({path_of(i, "ip_type")}, who + "ip_type is for Cloud SQL instances, not for hosts: remove it");
     }
     const ServerTls& tls = up.tls;
@@ -200,12 +200,12 @@ class Rules {
       for (const Listener& listener : up.listeners) {
         if (listener.address.path.size() > kLongestSocketPath) {
           complain({path_of(i, "listen"), path_of(i)},
-                   "unix socket path " + quoted(listener.address.path) + " has " +
+                   "unix socket path " + in_quotes(listener.address.path) + " has " +
                        std::to_string(listener.address.path.size()) + " bytes, the system allows " +
                        std::to_string(kLongestSocketPath) + ": choose a shorter directory");
         }
         bound.push_back(
-            {&listener.address, {path_of(i, "listen"), path_of(i)}, "upstream " + quoted(up.name)});
+            {&listener.address, {path_of(i, "listen"), path_of(i)}, "upstream " + in_quotes(up.name)});
       }
     }
     const HttpConfig& http = config_.http;
@@ -231,21 +231,21 @@ class Rules {
       const std::string path = "user[" + std::to_string(i) + "]";
       if (user.name.empty()) complain({path}, "this [[user]] has no name");
       if (user.name.size() >= 64) complain({path + ".name"}, "the name of a [[user]] has at most 63 bytes");
-      if (user.password.empty()) complain({path}, "[[user]] " + quoted(user.name) + " has no password");
+      if (user.password.empty()) complain({path}, "[[user]] " + in_quotes(user.name) + " has no password");
       const auto trusts = [&user](const Upstream& up) {
         return up.client_auth == ClientAuth::Trust && (user.upstream.empty() || user.upstream == up.name);
       };
       if (std::none_of(config_.upstreams.begin(), config_.upstreams.end(), trusts)) {
         complain({path + ".upstream", path},
-                 "[[user]] " + quoted(user.name) + " is for no upstream: " +
-                     (user.upstream.empty()
-                          ? "none has client_auth = \"trust\""
-                          : "none is called " + quoted(user.upstream) + " and has client_auth = \"trust\""));
+                 "[[user]] " + in_quotes(user.name) + " is for no upstream: " +
+                     (user.upstream.empty() ? "none has client_auth = \"trust\""
+                                            : "none is called " + in_quotes(user.upstream) +
+                                                  " and has client_auth = \"trust\""));
       }
       for (std::size_t j = 0; j < i; ++j) {
         if (config_.users[j].name != user.name || config_.users[j].upstream != user.upstream) continue;
         complain({path + ".name", path},
-                 "[[user]] " + quoted(user.name) + " is there twice: remove one of them");
+                 "[[user]] " + in_quotes(user.name) + " is there twice: remove one of them");
         break;
       }
     }
@@ -270,7 +270,7 @@ class Rules {
                      url.find_first_of(" ?#@\"'<>\\^`{|}", scheme) != std::string::npos;
     if (!url.empty() && bad) {
       complain({"cloudsql.sqladmin_api_endpoint"},
-               "the SQL Admin API endpoint " + quoted(url) +
+               "the SQL Admin API endpoint " + in_quotes(url) +
                    " is not a URL such as https://sqladmin.googleapis.com/");
     }
   }

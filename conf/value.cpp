@@ -62,7 +62,8 @@ class Store {
     if (const auto* text = std::get_if<std::string>(&value_.data)) {
       bytes = parse_size(*text);
       if (!bytes)
-        return bad("is " + quoted(*text) + ": write a whole number with B, KiB, MiB or GiB, as in \"64MiB\"");
+        return bad("is " + in_quotes(*text) +
+                   ": write a whole number with B, KiB, MiB or GiB, as in \"64MiB\"");
     } else if (const auto* integer = std::get_if<std::int64_t>(&value_.data)) {
       if (*integer < 0) return bad("must not be negative");
       bytes = static_cast<std::uint64_t>(*integer);
@@ -82,7 +83,7 @@ class Store {
     if (const auto* text = std::get_if<std::string>(&value_.data)) {
       duration = parse_duration(*text);
       if (!duration)
-        return bad("is " + quoted(*text) +
+        return bad("is " + in_quotes(*text) +
                    ": write a time with its unit, as in \"30s\", \"500ms\", \"1m30s\"");
     } else if (const auto* integer = std::get_if<std::int64_t>(&value_.data)) {
       duration = seconds_of(static_cast<double>(*integer));
@@ -139,7 +140,7 @@ class Store {
         resolve_ ? resolve_({from, *name}) : ResolvedSecret{{}, "nothing can be read here"};
     if (resolved.error.empty() && resolved.secret.empty()) resolved.error = "it is empty";
     if (!resolved.error.empty()) {
-      return Problem{entry.value.at, path_ + " could not be read from " + entry.key + " " + quoted(*name) +
+      return Problem{entry.value.at, path_ + " could not be read from " + entry.key + " " + in_quotes(*name) +
                                          ": " + resolved.error};
     }
     *out = std::move(resolved.secret);
@@ -170,18 +171,18 @@ class Store {
     for (const ChoiceName& choice : key_.choices) {
       if (text && *text == choice.name) {
         if (!choice.unavailable.empty())
-          return bad("is " + quoted(*text) + ": " + std::string(choice.unavailable));
+          return bad("is " + in_quotes(*text) + ": " + std::string(choice.unavailable));
         *out.at = choice.value;
         return std::nullopt;
       }
       if (choice.unavailable.empty()) names.push_back(choice.name);
     }
     std::string all;
-    for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(quoted(name));
+    for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(in_quotes(name));
     if (!text) return wrong("one of " + all);
     const auto guess = nearest(*text, names);
-    return bad("is " + quoted(*text) + ", but must be one of " + all +
-               (guess ? "; did you mean " + quoted(*guess) + "?" : std::string{}));
+    return bad("is " + in_quotes(*text) + ", but must be one of " + all +
+               (guess ? "; did you mean " + in_quotes(*guess) + "?" : std::string{}));
   }
 
   std::optional<Problem> into(std::vector<Listener>* out) {
@@ -203,7 +204,7 @@ class Store {
     }
     auto read = parse_address(*text, false);
     if (auto* refusal = std::get_if<Refusal>(&read))
-      return bad("does not accept " + quoted(*text) + ": " + refusal->why);
+      return bad("does not accept " + in_quotes(*text) + ": " + refusal->why);
     *out = std::get<Address>(std::move(read));
     return std::nullopt;
   }
@@ -253,10 +254,10 @@ class Store {
       if (!text) return Problem{item.at, path_ + " must hold strings, not " + std::string(type_name(item))};
       auto parsed = parse(*text);
       if (const auto* refusal = std::get_if<Refusal>(&parsed)) {
-        return Problem{item.at, path_ + " does not accept " + quoted(*text) + ": " + refusal->why};
+        return Problem{item.at, path_ + " does not accept " + in_quotes(*text) + ": " + refusal->why};
       }
       if (std::find(read.begin(), read.end(), std::get<T>(parsed)) != read.end()) {
-        return Problem{item.at, path_ + " names " + quoted(*text) + " twice"};
+        return Problem{item.at, path_ + " names " + in_quotes(*text) + " twice"};
       }
       read.push_back(std::get<T>(std::move(parsed)));
     }
@@ -267,9 +268,10 @@ class Store {
   std::optional<Problem> setting(const Entry& entry, std::map<std::string, std::string>& out) const {
     const std::string name = lower(entry.key);
     if (!setting_name(entry.key))
-      return Problem{entry.at, path_ + ": " + quoted(entry.key) + " is not the name of a setting"};
+      return Problem{entry.at, path_ + ": " + in_quotes(entry.key) + " is not the name of a setting"};
     if (name == "user" || name == "database" || name == "replication" || name.rfind("_pq_.", 0) == 0) {
-      return Problem{entry.at, path_ + " must not hold " + quoted(entry.key) + ": it comes from the client"};
+      return Problem{entry.at,
+                     path_ + " must not hold " + in_quotes(entry.key) + ": it comes from the client"};
     }
     std::string text;
     if (const auto* string = std::get_if<std::string>(&entry.value.data)) {
@@ -286,7 +288,7 @@ class Store {
       return Problem{entry.value.at, path_ + "." + name + " is too long or holds control characters"};
     }
     if (!out.emplace(entry.key, std::move(text)).second) {
-      return Problem{entry.at, path_ + " names " + quoted(entry.key) + " twice"};
+      return Problem{entry.at, path_ + " names " + in_quotes(entry.key) + " twice"};
     }
     return std::nullopt;
   }

@@ -58,7 +58,9 @@ std::string unknown(const std::string& argument) {
   const std::string name = argument.substr(0, argument.find('='));
   for (const MissingFlag& missing : missing_flags()) {
     const bool by_name = name == "--" + std::string(missing.name);
-    const bool by_letter = missing.letter != 0 && name == std::string("-") + missing.letter;
+    // "-j{...}" carries its value, which may be a secret and must not be repeated.
+    const bool by_letter = missing.letter != 0 && name[0] == '-' && name[1] == missing.letter &&
+                           (name.size() == 2 || missing.kind == FlagKind::Text);
     if (!by_name && !by_letter) continue;
     return "flag --" + std::string(missing.name) +
            " is not supported in this version of sidepool: " + std::string(missing.instead);
@@ -69,7 +71,7 @@ std::string unknown(const std::string& argument) {
   const auto guess = conf::nearest(std::string_view(name).substr(is_long ? 2 : 1), names);
   if (is_long)
     return "unknown flag: " + name + (guess ? "; did you mean --" + std::string(*guess) + "?" : "");
-  if (name.size() == 2) return "unknown shorthand flag: " + conf::quoted(name);
+  if (name.size() == 2) return "unknown shorthand flag: " + conf::in_quotes(name);
   return "unknown flag: " + name + "; flags of more than a letter have two dashes" +
          (guess ? ", did you mean --" + std::string(*guess) + "?" : "");
 }

@@ -10,7 +10,7 @@
 namespace sidepool::cli {
 namespace {
 
-using conf::quoted;
+using conf::in_quotes;
 using conf::RemoteOptIn;
 using conf::Upstream;
 
@@ -134,7 +134,7 @@ class Layers {
       const Upstream& up = from_file[i];
       const auto named = [&up](const InstanceArgument& instance) { return instance.instance == up.instance; };
       if (std::any_of(instances.begin(), instances.end(), named)) continue;
-      const std::string what = up.is_cloudsql() ? quoted(up.instance) : "a list of hosts";
+      const std::string what = up.is_cloudsql() ? in_quotes(up.instance) : "a list of hosts";
       assembly_.errors.push_back(to_string(assembly_.places.at(
           {"upstream[" + std::to_string(i) + "]"},
           "this [[upstream]] is " + what +

@@ -10,7 +10,7 @@
 namespace sidepool::cli {
 namespace {
 
-using conf::quoted;
+using conf::in_quotes;
 using Query = std::map<std::string, std::vector<std::string>, std::less<>>;
 
 int hex_value(char c) {
@@ -71,7 +71,7 @@ class Parameters {
       return error_;
     }
     if (out.address && !conf::is_ip(*out.address)) {
-      return "address query param is not a valid IP address: " + quoted(*out.address);
+      return "address query param is not a valid IP address: " + in_quotes(*out.address);
     }
     for (const auto* path : {&out.unix_socket, &out.unix_socket_path}) {
       if (*path && ((*path)->empty() || (*path)->find('\0') != std::string::npos))
@@ -128,7 +128,8 @@ class Parameters {
       return true;
     }
     std::string all;
-    for (const std::string& value : found->second) all.append(all.empty() ? "" : " ").append(quoted(value));
+    for (const std::string& value : found->second)
+      all.append(all.empty() ? "" : " ").append(in_quotes(value));
     error_ = std::string(name) + " query param should be only one value: [" + all + "]";
     return false;
   }
@@ -139,7 +140,7 @@ class Parameters {
     if (!text) return true;
     const auto value = conf::parse_port(*text, true);
     if (!value) {
-      error_ = "port query param is not a valid integer: " + quoted(*text) + " (0 to 65535)";
+      error_ = "port query param is not a valid integer: " + in_quotes(*text) + " (0 to 65535)";
       return false;
     }
     if (*value != 0) out = *value;
@@ -157,7 +158,7 @@ class Parameters {
     } else if (lower == "false" || lower == "f") {
       out = false;
     } else {
-      error_ = std::string(name) + " query param should be true or false, got: " + quoted(*text);
+      error_ = std::string(name) + " query param should be true or false, got: " + in_quotes(*text);
       return false;
     }
     return true;
@@ -176,7 +177,7 @@ std::variant<InstanceArgument, std::string> parse_instance(std::string_view text
   if (auto why = conf::refuse_instance(out.instance)) return *std::move(why);
   if (mark == std::string_view::npos) return out;
   auto query = parse_query(text.substr(mark + 1));
-  if (!query) return "could not parse query: " + quoted(text.substr(mark + 1));
+  if (!query) return "could not parse query: " + in_quotes(text.substr(mark + 1));
   std::string error = Parameters(*std::move(query)).into(out);
   if (!error.empty()) return out.instance + ": " + error;
   return out;

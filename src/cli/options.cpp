@@ -11,7 +11,7 @@
 namespace sidepool::cli {
 namespace {
 
-using conf::quoted;
+using conf::in_quotes;
 
 class Values {
  public:
@@ -76,7 +76,7 @@ class Values {
     return Given{variable_of(flag), *std::move(value)};
   }
   void complain(const Given& given, std::string_view remedy) {
-    errors_.push_back("invalid value " + quoted(given.value) + " for " + given.name + ": " +
+    errors_.push_back("invalid value " + in_quotes(given.value) + " for " + given.name + ": " +
                       std::string(remedy));
   }
 
@@ -136,7 +136,7 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
   options.help = values.boolean("help").value_or(false);
   if (options.http_address == "localhost") options.http_address = "127.0.0.1";
   if (options.http_address && !conf::is_ip(*options.http_address)) {
-    errors.push_back("invalid value " + quoted(*options.http_address) +
+    errors.push_back("invalid value " + in_quotes(*options.http_address) +
                      " for --http-address: write an IP address or localhost");
   }
   missing_variables(inputs, errors);
@@ -148,7 +148,7 @@ std::optional<std::string> broken_rule(const Options& options, bool any_instance
   if (options.unix_socket && options.address) return "cannot specify --unix-socket and --address together";
   if (options.unix_socket && options.port) return "cannot specify --unix-socket and --port together";
   if (options.address && !conf::is_ip(*options.address)) {
-    return "not a valid IP address: " + quoted(*options.address) +
+    return "not a valid IP address: " + in_quotes(*options.address) +
            (*options.address == "localhost" ? "; write 127.0.0.1" : "");
   }
   if (options.token && options.credentials_file) {

@@ -15,7 +15,7 @@
 namespace sidepool::cli {
 namespace {
 
-using conf::quoted;
+using conf::in_quotes;
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
@@ -71,7 +71,7 @@ void read_file(const std::string& path, const Inputs& inputs, Assembly& assembly
   for (const std::string_view end : {".yaml", ".yml", ".json"}) {
     if (!ends_with(path, end)) continue;
     assembly.errors.push_back(
-        "--config takes sidepool's own TOML format, not " + quoted(path) +
+        "--config takes sidepool's own TOML format, not " + in_quotes(path) +
         ": the Auth Proxy's files are given by --config-file, which this version of sidepool does "
         "not have; use flags or CSQL_PROXY_* variables");
     return;
@@ -100,7 +100,7 @@ std::vector<InstanceArgument> read_instances(const std::vector<std::string>& tex
     instances.push_back(std::get<InstanceArgument>(std::move(read)));
     for (const std::string& name : instances.back().ignored) {
       assembly.notes.push_back(
-          {true, "[" + instances.back().instance + "] ignoring the unknown query param " + quoted(name)});
+          {true, "[" + instances.back().instance + "] ignoring the unknown query param " + in_quotes(name)});
     }
   }
   return instances;
