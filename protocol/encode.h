@@ -40,7 +40,8 @@ void bind_complete(Buffer& out);
 void close_complete(Buffer& out);
 void command_complete(Buffer& out, std::string_view tag);
 void empty_query_response(Buffer& out);
-// The answer to Describe of something without rows: for a statement ParameterDescription (no parameters) first.
+// The answer to Describe of something without rows: for a statement ParameterDescription (no parameters)
+// first.
 void no_data(Buffer& out, bool of_statement);
 
 // to a server

@@ -30,7 +30,8 @@ void feed(Framer& f, Bytes in, std::vector<Seen>& seen) {
 }
 
 TEST(Framer, EverySplitGivesTheSameMessages) {
-  const std::string stream = message('Q', std::string("select 1\0", 9)) + message('S', "") + message('d', "xyz");
+  const std::string stream =
+      message('Q', std::string("select 1\0", 9)) + message('S', "") + message('d', "xyz");
   std::vector<Seen> whole;
   Framer once(100);
   feed(once, as_bytes(stream), whole);
@@ -49,7 +50,8 @@ TEST(Framer, EverySplitGivesTheSameMessages) {
 }
 
 TEST(Framer, RefusesLengthsItCannotFollow) {
-  for (const auto& bad : {std::string("Q\0\0\0\3", 5), std::string("Q\0\0\0\x69", 5), std::string("Q\xff\xff\xff\xff", 5)}) {
+  for (const auto& bad :
+       {std::string("Q\0\0\0\3", 5), std::string("Q\0\0\0\x69", 5), std::string("Q\xff\xff\xff\xff", 5)}) {
     Framer f(100);
     Bytes in = as_bytes(bad);
     EXPECT_FALSE(f.next(in));
