@@ -168,6 +168,7 @@ Read<Host> parse_host(std::string_view text) {
   if (!parts || !(host_name(parts->name) || is_ipv6(parts->name))) {
     return Refusal{"write HOST:PORT, [IPv6]:PORT or unix:/DIRECTORY, for example 10.0.0.5:5432"};
   }
+  if (parts->name == "unix") return Refusal{"unix: begins a path; give this host with its domain"};
   Host host;
   host.name = std::string(parts->name);
   if (parts->port) {

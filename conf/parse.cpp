@@ -54,9 +54,12 @@ std::variant<Table, Diagnostic> parse_toml(std::string_view text, const std::str
   try {
     return convert(toml::parse(text));
   } catch (const toml::parse_error& error) {
-    // The library quotes the file in its texts; keep them to one printable line.
+    // The library quotes the file in its texts: keep them to one short printable line.
     std::string what = "not valid TOML: ";
-    for (const char c : error.description()) what.push_back(static_cast<unsigned char>(c) < 0x20 ? ' ' : c);
+    for (const char c : error.description().substr(0, 200)) {
+      const auto byte = static_cast<unsigned char>(c);
+      what.push_back(byte < 0x20 || byte == 0x7f ? ' ' : c);
+    }
     return Diagnostic{file, position(error.source()), std::move(what)};
   }
 }

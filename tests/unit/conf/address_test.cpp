@@ -69,7 +69,8 @@ TEST(Address, ReadsHosts) {
   EXPECT_EQ(good("[fe80::1]:1"), (Host{"fe80::1", 1, {}}));
   EXPECT_EQ(good("unix:/run/pg/"), (Host{"", 5432, "/run/pg/.s.PGSQL.5432"}));
   EXPECT_EQ(good("unix:/run/.s.PGSQL.6000"), (Host{"", 6000, "/run/.s.PGSQL.6000"}));
-  for (const char* bad : {"", ":1", "db:0", "db:x", "a b", "db/x", "unix:relative", "db:1:2", "[db]:1"}) {
+  for (const char* bad :
+       {"", ":1", "db:0", "db:x", "a b", "db/x", "unix:relative", "db:1:2", "[db]:1", "unix"}) {
     EXPECT_TRUE(std::holds_alternative<Refusal>(parse_host(bad))) << bad;
   }
   EXPECT_TRUE(std::holds_alternative<Refusal>(parse_host("unix:/" + std::string(107, 'x'))));
