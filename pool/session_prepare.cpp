@@ -60,6 +60,13 @@ void put_array(Buffer& out, const SettingSet& values, bool encoding, int which) 
   protocol::store_be32(out.data() + at, static_cast<std::uint32_t>(out.size() - at - 4));
 }
 
+// Nearly every driver sets this one, PostgreSQL takes any value of it, and no statement's meaning depends on it:
+// so its replay is not waited for, as a clean-up is not. Should it fail all the same, the server is closed and
+// nothing from it is forwarded.
+bool only_application_name(const SettingSet& values) noexcept {
+  return values.size() == 1 && same_name(values.begin()->first, "application_name");
+}
+
 void put_bind(Buffer& out, std::string_view portal, std::string_view statement, const SettingSet& values,
               bool encoding) {
   out.push_back('B');
@@ -86,7 +93,10 @@ void Session::prepare(Actions& out) {
   if (server_->clean_up == CleanUp::Everything || (server_->clean_up == CleanUp::Parameters && !own)) {
     send_clean_up(out);
   }
-  if (!equal(server_->applied, overrides_)) return send_replay(*overrides_, out);
+  if (!equal(server_->applied, overrides_)) {
+    send_replay(*overrides_, out);
+    if (login_ || !only_application_name(*overrides_)) return;
+  }
   prepared(out);  // a clean-up is not waited for
 }
 
@@ -178,6 +188,7 @@ void Session::setup_ready(Actions& out) {
     if (state_ == State::Active) tell_differences(out);
     return;
   }
+  if (setup_failed_ && state_ == State::Active) return fatal(kCleanUpFailed, out);
   if (setup_failed_) return replay_failed(out);
   if (state_ == State::Preparing) prepared(out);
 }

@@ -160,8 +160,8 @@ void Session::on_ready(Bytes whole, Actions& out) {
   skipping_ = false;
   end_copy();
   if (ledger_.front().setup) {
-    setup_ready(out);
-    if (state_ == State::Active) settle(out);
+    setup_ready(out);  // no settling: what the client wants of this server has not come yet
+    if (state_ == State::Draining) drain(out);
     return;
   }
   const bool shown = ledger_.front().reply == Reply::Forward && !client_gone_;
