@@ -165,12 +165,6 @@ class Layers {
                                  "] no port is left for it: choose a lower --port, or give it a ?port=");
       return;
     }
-    if (listener->remote_opt_in == RemoteOptIn::FlagOrEnv && !conf::is_loopback(listener->address)) {
-      assembly_.notes.push_back(
-          {true, "[" + instance.instance + "] " + to_string(listener->address) +
-                     " can be reached from other machines: with IAM logins, whoever reaches it is "
-                     "the principal"});
-    }
     up.listeners = {*std::move(listener)};
   }
 
