@@ -216,6 +216,7 @@ Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const con
   o.backlog = static_cast<int>(config_->server.listen_backlog);
   o.unix_mode = config_->server.unix_socket_mode;
   o.make_directory = true;
+  o.v6_only = true;  // as the Auth Proxy binds each family by itself
   o.refusal = refusal_;
   auto listener = io::Listener::open(*loop_, *address, o);
   if (!listener) return wrong(listener.error());

@@ -93,22 +93,32 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   fill_random(std::span(cancel_key_.secret).first(cancel_key_.size));
   held_.assign(rest.begin(), rest.end());
   worker_.bury(std::move(login_));  // it is at work further up
-  session_.emplace(id(), up.options, worker_.statements(), pool.reported());
-  session_->set_client_pid(pid());
+  auto reported = pool.reported();
   std::optional<pool::Settings> known;
-  startup_key_.clear();
+  startup_ = nullptr;
   if (startup) {
-    pool::SettingSet others = *startup;
-    others.erase("application_name");
-    for (const auto& [name, value] : others)
-      startup_key_.append(name).append(1, '\0').append(value).append(1, '\0');
-    known = others.empty() ? std::optional<pool::Settings>(nullptr) : pool.validated(startup_key_);
-    const auto* version = pool::find(pool.reported(), "server_version");
+    const auto* application = startup->find("application_name");
+    const auto* version = pool::find(reported, "server_version");
     const bool hex = version && std::atoi(version->c_str()) >= 16;
-    if (const auto* application = startup->find("application_name"); known && application) {
-      known = pool::with(*known, "application_name", pool::clean_application_name(*application, hex));
+    const auto name = application ? pool::clean_application_name(*application, hex) : std::string{};
+    const auto key = StartupSets::key_of(*startup);
+    if (key.empty()) {
+      known.emplace(nullptr);
+    } else if (const auto outcome = pool.startups.known(key, reported)) {
+      known = outcome->overrides;
+      startup_id_ = outcome->startup;
+      if (startup_id_ !=
+          0) {  // its servers are opened with the set: nothing but the name is left to this client
+        reported = outcome->reported;
+        startup = application ? pool::with(nullptr, "application_name", *application) : nullptr;
+      }
+    } else {
+      startup_ = startup;
     }
+    if (known && application) known = pool::with(*known, "application_name", name);
   }
+  session_.emplace(id(), up.options, worker_.statements(), std::move(reported));
+  session_->set_client_pid(pid());
   auto& actions = worker_.actions();
   actions.clear();
   session_->begin(std::move(startup), std::move(known), actions);
@@ -117,11 +127,9 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
 
 // LoginDone: what a client waits for after its login.
 void Client::welcome() {
-  if (!startup_key_.empty()) {
-    auto found = session_->overrides();
-    found = pool::without(found, "application_name");
-    pool_->note_validated(startup_key_, found);
-    std::string{}.swap(startup_key_);
+  if (startup_) {
+    pool_->startups.accepted(StartupSets::key_of(*startup_), *startup_, session_->overrides());
+    startup_ = nullptr;
   }
   const auto values = session_->welcome_values();
   std::vector<protocol::Parameter> parameters;

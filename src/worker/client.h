@@ -143,7 +143,8 @@ class Client final : public Server::User {
   std::optional<pool::OpenError> open_error_;  // what wait_error() borrows from
   CancelKey cancel_key_;
   std::uint32_t protocol_ = protocol::kProtocol30;
-  std::string startup_key_;  // of the startup settings that are being tried
+  pool::Settings startup_;        // the startup settings that are being tried
+  std::uint64_t startup_id_ = 0;  // of the sub-pool whose servers this client uses
   Shown shown_ = Shown::None;
   bool gone_ = false;       // the client's socket is of no more use
   bool finishing_ = false;  // closes when everything has been written

@@ -10,11 +10,12 @@
 namespace sidepool::worker {
 
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
-                                           const conf::PoolConfig& conf) {
+                                           const conf::PoolConfig& conf, const pool::Settings& set) {
   protocol::LoginParameters p;
   p.startup.emplace_back("user", user);
   p.startup.emplace_back("database", database);
   for (const auto& [name, value] : conf.startup_parameters) p.startup.emplace_back(name, value);
+  for (const auto& [name, value] : set ? *set : pool::SettingSet{}) p.startup.emplace_back(name, value);
   std::array<std::uint8_t, 18> random;
   fill_random(random);
   p.nonce = protocol::scram_nonce(random);
@@ -22,7 +23,7 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
 }
 
 std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
-                                    upstream::Ready ready) {
+                                    upstream::Ready ready, std::uint64_t startup) {
   auto server = std::make_unique<Server>(id, upstream, pool);
   server->stream = std::move(ready.connection.stream);
   server->endpoint = std::move(ready.connection.endpoint);
@@ -31,7 +32,10 @@ std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolE
   server->cancel_key.assign(key.begin(), key.end());
   pool::SettingSet reported;
   for (const auto& [name, value] : ready.login->parameters()) reported.set(name, value);
-  server->state.base = pool ? pool->note_reported(std::move(reported)) : nullptr;
+  if (pool) {
+    server->state.base = startup == 0 ? pool->note_reported(std::move(reported))
+                                      : pool->startups.note_reported(startup, std::move(reported));
+  }
   upstream.metrics.opened();
   return server;
 }

@@ -12,12 +12,13 @@
 
 namespace sidepool::worker {
 
-// The startup packet of our own servers: the operator's parameters only (product.md §5, Startup parameters).
+// The startup packet of our own servers: the operator's parameters, and for a sub-pool exactly one set of
+// clients (product.md §5, Startup parameters).
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
-                                           const conf::PoolConfig& conf);
-// A server out of a successful login; not watched yet.
+                                           const conf::PoolConfig& conf, const pool::Settings& set = nullptr);
+// A server out of a successful login; not watched yet. `startup`: of its sub-pool.
 std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
-                                    upstream::Ready ready);
+                                    upstream::Ready ready, std::uint64_t startup = 0);
 
 void note_dial(Upstream& upstream, const upstream::Timings& timings);
 // Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew.

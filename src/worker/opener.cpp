@@ -53,7 +53,8 @@ void Opener::on_route(Result<upstream::Route> route) {
     return failed(open_error(f));
   }
   const auto& conf = worker_.local(upstream_).conf->pool;
-  connector_.start(std::move(*route), login_parameters(pool_->database, pool_->user, conf),
+  connector_.start(std::move(*route),
+                   login_parameters(pool_->database, pool_->user, conf, pool_->startups.of(order_.startup)),
                    worker_.loop().now() + conf.server_connect_timeout);
 }
 
@@ -72,7 +73,7 @@ void Opener::on_need_password(upstream::Connector& c) noexcept {
 
 void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   note_dial(upstream_, ready.connection.timings);
-  auto server = make_server(order_.server, upstream_, pool_, std::move(ready));
+  auto server = make_server(order_.server, upstream_, pool_, std::move(ready), order_.startup);
   worker_.counters(*pool_).server_logins.add();
   over_ = true;
   const bool watched = server->watch_on(worker_);

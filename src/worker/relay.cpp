@@ -212,7 +212,7 @@ void Client::acquire() {
   request_since_ = steady_now();
   auto& orders = worker_.orders();
   auto answer =
-      up_->shared->broker.acquire(pool_->id, id(), {0, session_->state_key()}, request_since_, orders);
+      up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()}, request_since_, orders);
   if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
     auto server = worker_.take_idle(use->server);
     worker_.carry_out(*up_->shared, orders);

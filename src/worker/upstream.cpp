@@ -54,21 +54,6 @@ pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
   return reported_;
 }
 
-std::optional<pool::Settings> PoolEntry::validated(const std::string& key) const {
-  std::lock_guard lock(mutex_);
-  const auto at = validated_.find(key);
-  if (at == validated_.end()) return std::nullopt;
-  return at->second;
-}
-
-void PoolEntry::note_validated(const std::string& key, pool::Settings overrides) {
-  static constexpr std::size_t kMost = 256, kLongest = 4096;
-  if (key.size() > kLongest) return;
-  std::lock_guard lock(mutex_);
-  if (validated_.size() >= kMost) validated_.clear();
-  validated_[key] = std::move(overrides);
-}
-
 Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf,
                    cloudsql::CloudSql* source, metrics::Registry& registry)
     : index(number),

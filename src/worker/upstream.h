@@ -18,6 +18,7 @@
 #include "src/tls/context.h"
 #include "src/upstream/attempt.h"
 #include "src/worker/remembered.h"
+#include "src/worker/startup_sets.h"
 
 namespace sidepool::worker {
 
@@ -34,6 +35,7 @@ class PoolEntry {
   pool::PoolId id{};
   metrics::PoolMetrics* metrics = nullptr;
   Remembered remembered;
+  StartupSets startups;
 
   // What the servers report after login. One object for equal sets, so that comparing pointers nearly always
   // answers. Any thread.
@@ -41,15 +43,9 @@ class PoolEntry {
   // The canonical object for what a new server reports; becomes reported().
   pool::Settings note_reported(pool::SettingSet values);
 
-  // Startup settings that a server has accepted, and what it made of them. Without application_name, which is
-  // any text. Any thread; bounded.
-  std::optional<pool::Settings> validated(const std::string& key) const;
-  void note_validated(const std::string& key, pool::Settings overrides);
-
  private:
   mutable std::mutex mutex_;
   pool::Settings reported_;
-  std::map<std::string, pool::Settings> validated_;
 };
 
 class Upstream {
