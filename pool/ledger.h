@@ -39,10 +39,19 @@ enum class Reply : std::uint8_t {
 struct Expected {
   Request request;
   Reply reply = Reply::Forward;
-  bool setup = false;                                  // clean-up or replay, before the client's own bytes
-  StatementId statement = StatementId::None;           // a Parse or Close of one of ours on this server
+  bool setup = false;  // clean-up or replay, before the client's own bytes
+  // One of ours on this server that this Parse makes, or that this Close or Execute (of DEALLOCATE) drops.
+  StatementId statement = StatementId::None;
   std::unique_ptr<ClientStatements::Change> change{};  // of the client's names
   std::unique_ptr<protocol::Buffer> made{};
+  std::uint32_t unnamed = 0;  // of a Parse: the number of the client's text that it puts in the unnamed one
+
+  // What the server has afterwards is known only with the reply.
+  bool decides() const noexcept {
+    return (statement != StatementId::None &&
+            (request == Request::Parse || request == Request::Close || request == Request::Execute)) ||
+           unnamed != 0;
+  }
 };
 
 // A queue in one vector: entries before head_ are done.
@@ -58,9 +67,14 @@ class Ledger {
   bool full() const noexcept { return size() >= kFull; }
   Expected& front() noexcept { return queue_[head_]; }
   Expected& at(std::size_t i) noexcept { return queue_[head_ + i]; }
+  const Expected& at(std::size_t i) const noexcept { return queue_[head_ + i]; }
 
-  void push(Expected e) { queue_.push_back(std::move(e)); }
+  void push(Expected e) {
+    deciding_ += e.decides() ? 1 : 0;
+    queue_.push_back(std::move(e));
+  }
   void pop() {
+    deciding_ -= queue_[head_].decides() ? 1 : 0;
     ++head_;
     if (empty()) {
       head_ = 0;
@@ -71,9 +85,12 @@ class Ledger {
       head_ = 0;
     }
   }
-  void erase(std::size_t i) { queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(head_ + i)); }
+  void erase(std::size_t i) {
+    deciding_ -= at(i).decides() ? 1 : 0;
+    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(head_ + i));
+  }
   void clear() noexcept {
-    head_ = 0;
+    head_ = deciding_ = 0;
     std::vector<Expected>{}.swap(queue_);
   }
 
@@ -84,10 +101,24 @@ class Ledger {
     return i;
   }
 
+  // An entry of an earlier cycle (there is a Sync behind it) decides what `concerns` asks about. Within one
+  // cycle nothing is open: if the entry fails, what follows is skipped too.
+  template <class Concerns>
+  bool undecided(Concerns&& concerns) const noexcept {
+    if (deciding_ == 0) return false;
+    bool sync = false;
+    for (std::size_t i = queue_.size(); i-- > head_;) {
+      sync |= queue_[i].request == Request::Sync;
+      if (sync && queue_[i].decides() && concerns(queue_[i])) return true;
+    }
+    return false;
+  }
+
  private:
   static constexpr std::size_t kKeep = 64;
   std::vector<Expected> queue_;
   std::size_t head_ = 0;
+  std::size_t deciding_ = 0;
 };
 
 }  // namespace sidepool::pool

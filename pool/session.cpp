@@ -24,7 +24,10 @@ Session::Session(SessionId id, const SessionOptions& options, StatementStore& st
   note_encoding();
 }
 
-Session::~Session() { forget_unnamed(); }
+Session::~Session() {
+  forget_unnamed();
+  store_->give_back(part_reserved_);
+}
 
 void Session::begin(Settings startup, std::optional<Settings> known, Actions& out) {
   startup_ = std::move(startup);
@@ -63,7 +66,7 @@ bool Session::takes_client_input() const noexcept {
     case State::RefusedTransaction:
       return true;
     case State::Active:
-      return !stalled_ && !sync_held_ && !hold_for_ready_ && !ledger_.full();
+      return !stalled_ && !sync_held_ && (!hold_for_ready_ || skipping_) && !ledger_.full();
     case State::Login:
     case State::Waiting:
     case State::Preparing:
@@ -77,11 +80,11 @@ bool Session::takes_client_input() const noexcept {
 Phase Session::phase() const noexcept {
   switch (state_) {
     case State::Idle:
+    case State::Refusing:
     case State::RefusedTransaction:
       return Phase::Idle;
     case State::Login:
     case State::Waiting:
-    case State::Refusing:
       return Phase::Waiting;
     case State::Preparing:
       return Phase::Running;
@@ -117,23 +120,28 @@ void Session::on_refused(const ErrorFields& why, Actions& out) {
   }
   refusal_ = std::make_unique<Refusal>();
   protocol::error_response(refusal_->error, why);
+  refusal_->extended = std::exchange(cycle_open_, false);
   state_ = State::Refusing;
 }
 
+// Outside a transaction, pinned to nothing, with nothing on its way: the loss of the server is no loss.
+bool Session::nothing_at_stake() const noexcept {
+  return state_ == State::Active && ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && pins_ == 0 &&
+         options_->mode != Mode::Session && unnamed_kind_ != Unnamed::OnServerOnly && !skipping_ &&
+         !stalled_ && passing_ == Passing::None && client_.at_boundary();
+}
+
 void Session::on_server_lost(Actions& out) {
+  const bool harmless = !wrote_ && !stalled_ && passing_ == Passing::None &&
+                        (state_ == State::Preparing || (state_ == State::Active && ledger_.empty()));
+  const bool no_loss = nothing_at_stake() && !got_fatal_;
   server_ = nullptr;
-  const bool harmless =
-      !wrote_ && (state_ == State::Preparing || (state_ == State::Active && ledger_.empty()));
-  const bool nothing_at_stake = state_ == State::Active && ledger_.empty() && tx_ == TxStatus::Idle &&
-                                !cycle_open_ && pins_ == 0 && options_->mode != Mode::Session &&
-                                client_.at_boundary() && !got_fatal_;
   ledger_.clear();
   server_part_.clear();
-  cancels_ = 0;
-  copying_ = skipping_ = sync_held_ = hold_for_ready_ = false;
+  copying_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
   if (harmless && client_.at_boundary()) return acquire(out);
-  if (nothing_at_stake) {
+  if (no_loss) {
     state_ = State::Idle;
     return;
   }
@@ -174,7 +182,7 @@ bool Session::at_rest() const noexcept {
 // Gives the server back as soon as the rules allow it.
 void Session::settle(Actions& out) {
   if (state_ != State::Active || !at_rest()) return;
-  if (server_unfit_) return close_server(out);
+  // A server that is unfit for others still holds this client's state.
   if (pins_ != 0 || options_->mode == Mode::Session || unnamed_kind_ == Unnamed::OnServerOnly) {
     if (resets_ == 0) return;
     const auto values = startup_subset(std::exchange(resets_, 0));
@@ -187,22 +195,23 @@ void Session::settle(Actions& out) {
 
 void Session::release(Actions& out) {
   if (wrote_) server_->require(CleanUp::Parameters);
-  if (resets_ != 0) {
-    const auto values = startup_subset(std::exchange(resets_, 0));
+  const auto values = startup_subset(std::exchange(resets_, 0));
+  if (!values.empty()) {  // its state is not what this client wants any more: last_session stays nobody
     Settings wanted = overrides_;
-    for (const auto& [name, value] : values) wanted = with(wanted, name, value);
-    if (!values.empty()) server_->last_session = {};  // its state is not what this client wants any more
+    for (const auto& [name, value] : values) {
+      wanted = with(wanted, name, value);
+      server_->applied = without(server_->applied, name);
+    }
     change_overrides(std::move(wanted));
-    if (!values.empty()) server_->require(CleanUp::Parameters);
+    server_->require(CleanUp::Parameters);
   } else {
     server_->last_session = id_;
     server_->last_version = version_;
-    server_->applied = overrides_;
   }
   if (server_->clean_up == CleanUp::Impossible || server_unfit_ || got_fatal_) return close_server(out);
   state_ = State::Idle;
   server_ = nullptr;
-  hold_for_ready_ = false;
+  hold_for_ready_ = hold_next_ = settings_move_ = false;
   out.add(Do::ReleaseServer);
 }
 
@@ -210,6 +219,8 @@ void Session::close_server(Actions& out) {
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
+  parsed_unclear_.clear();
+  copying_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   out.add(Do::CloseServer);
   if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
 }
@@ -238,9 +249,8 @@ void Session::request_cancel(Actions& out) {
 // The client has left while it holds a server: brings the server to rest, step by step, at each event.
 void Session::drain(Actions& out) {
   state_ = State::Draining;
-  if (cancels_ > 0 && ledger_.empty()) return;  // on_cancel_done() comes back here
-  const bool half_message =
-      !client_.at_boundary() && passing_ != Passing::Collect && passing_ != Passing::Drop;
+  drop_stray_copy_ends();
+  const bool half_message = passing_ == Passing::Forward || passing_ == Passing::Scan;
   const bool unfinished_cycle = cycle_open_ && ledger_.find(Request::Sync) == ledger_.size();
   if (half_message || server_unfit_ || got_fatal_ || unfinished_cycle || stalled_ || sync_held_)
     return close(out);
@@ -254,11 +264,13 @@ void Session::drain(Actions& out) {
     if (tx_ != TxStatus::Idle && !committing_) request_cancel(out);
     return;
   }
+  if (cancels_ > 0) return;  // on_cancel_done() comes back here; our own ROLLBACK must not be its victim
   if (tx_ != TxStatus::Idle) {
     out.compose(Do::ToServer, [](Buffer& own) { protocol::query(own, "ROLLBACK"); });
     return expect(Request::Query, Reply::Swallow);
   }
-  if (options_->mode == Mode::Session) server_->require(CleanUp::Everything);
+  if (!from_server_.at_boundary()) return close(out);
+  if (options_->mode == Mode::Session && wrote_) server_->require(CleanUp::Everything);
   release(out);
   close(out);
 }

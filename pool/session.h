@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "pool/actions.h"
 #include "pool/ids.h"
@@ -140,6 +141,7 @@ class Session {
   struct Refusal;   // the answers without a server
 
   // session.cpp: states
+  bool nothing_at_stake() const noexcept;
   void acquire(Actions& out);
   void settle(Actions& out);
   bool at_rest() const noexcept;
@@ -169,37 +171,50 @@ class Session {
   bool relay_client(Bytes& in, Actions& out);
   void begin_message(const protocol::Slice& s, Actions& out);
   void continue_message(const protocol::Slice& s, Actions& out);
-  void begin_long_message(const protocol::Slice& s, Actions& out);
   void on_message(char type, Bytes whole, Actions& out);
   void pass(Bytes bytes, Actions& out);
-  void retry_stalled(Actions& out);
   bool on_query(Bytes whole, Actions& out);
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
   bool eaten_by_copy(char type) noexcept;
   void on_copy_end(Bytes whole, Actions& out);
+  void on_execute();
+  void flush_if_full(Actions& out);
   void expect(Request request, Reply reply = Reply::Forward);
   void open_cycle() noexcept { cycle_open_ = true; }
   void malformed(std::string_view what, Actions& out);
   void use(const Traits& t) noexcept;
+  void hold_behind() noexcept;
+  protocol::ScanResult doubt(protocol::ScanResult result) const noexcept;
   Traits judge_text(const protocol::ScanResult& scan) const;
   protocol::ScanResult scan(std::string_view text) const noexcept;
+
+  // session_long.cpp: messages of the client that come in pieces, or that have to wait
+  void begin_long_message(const protocol::Slice& s, Actions& out);
+  void begin_long_parse(Bytes header, Bytes body, std::uint32_t size, Actions& out);
+  void begin_scan(char type);
+  void end_scan();
+  void collect(const protocol::Slice& s, Actions& out);
+  void collect_head(const protocol::Slice& s, Actions& out);
+  void bind_part(Actions& out);
+  void retry_stalled(Actions& out);
 
   // session_statements.cpp: prepared statements
   bool on_parse(Bytes whole, Actions& out);
   bool parse_named(std::string_view name, Bytes tail, Actions& out);
-  void parse_unnamed(Bytes whole, Bytes tail, Actions& out);
+  bool parse_twice(std::string_view name, const StatementRef& statement, Actions& out);
+  bool parse_once(std::string_view name, const StatementRef& statement, Actions& out);
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
   bool on_describe(Bytes whole, Actions& out);
   bool on_close(Bytes whole, Actions& out);
-  bool on_lone_deallocate(std::string_view name, Actions& out);
   void ensure_on_server(const StatementRef& statement, Actions& out);
-  void ensure_unnamed(Actions& out);
+  bool unsettled(const StatementRef& statement) const noexcept;
+  bool sql_may_have_prepared() const noexcept;
+  void close_stale(StatementId id, Actions& out);
   void send_parse(const Statement& statement, Reply reply, std::unique_ptr<ClientStatements::Change> change,
                   Actions& out);
   void fail_instead(std::string_view code, std::string_view message, Actions& out);
   void evict_statements(Actions& out);
-  void forget_unnamed() noexcept;
   void parse_under(const Settings& fingerprint, Actions& out, bool begin);
   bool may_invent() const noexcept;
   bool rewrites() const noexcept {
@@ -207,6 +222,13 @@ class Session {
   }
   ClientStatements& statements();
   const Settings& fingerprint();
+
+  // session_unnamed.cpp: the unnamed statement, and DEALLOCATE
+  bool parse_unnamed(Bytes whole, Bytes tail, Actions& out);
+  void ensure_unnamed(Actions& out);
+  bool unnamed_unsettled() const noexcept;
+  bool on_lone_deallocate(std::string_view name, Actions& out);
+  void forget_unnamed() noexcept;
 
   // session_server.cpp: messages of the server
   void server_message(const protocol::Slice& s, Actions& out);
@@ -221,7 +243,7 @@ class Session {
   void on_tag(std::string_view tag);
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
-  void on_copy_in();
+  void on_copy_in(Actions& out);
   void end_copy();
   void answer_invented(Actions& out);
   void drop_stray_copy_ends();
@@ -267,6 +289,8 @@ class Session {
   bool sync_held_ = false;        // a Sync waits for the first reply of an Execute that may be a COPY
   bool stalled_ = false;          // client_part_ holds a message that needs a reply first
   bool hold_for_ready_ = false;   // nothing more of the client may pass before this cycle is answered
+  bool hold_next_ = false;        // that is so as soon as this cycle has been sent
+  bool settings_move_ = false;    // a text that changes settings has not been answered to the end
   bool swallow_ = false;          // the server's message that is passing is not for the client
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
@@ -302,10 +326,13 @@ class Session {
   std::string
       unnamed_deallocates_;  // the client's name that the unnamed statement, a lone DEALLOCATE, is about
   std::string last_bound_;   // the client's name of the statement bound last, for Describe of a portal
+  std::string deallocates_bound_;            // as unnamed_deallocates_, when that is what was bound last
+  std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
 
   Bytes input_;                       // of the call under way
   Buffer client_part_, server_part_;  // of a message that has to be whole and came in pieces
   std::uint32_t part_body_ = 0;       // the announced size of the body of client_part_
+  std::size_t part_reserved_ = 0;     // of the store's memory, for client_part_
   std::unique_ptr<TextScan> text_;
   std::unique_ptr<Refusal> refusal_;
   Buffer replay_error_;  // the ErrorResponse body of a failed replay

@@ -12,14 +12,18 @@ using protocol::TxVerb;
 
 namespace {
 
-// A Query up to this size is looked at whole, since it may be a lone DEALLOCATE; longer ones are scanned as
-// they pass.
-constexpr std::uint32_t kWholeQuery = 512;
-// An unnamed Parse beyond this is not kept; the client keeps its server instead until it has replaced it.
-constexpr std::uint32_t kKeptUnnamed = 1U << 20;
-
 bool known_message(char type) noexcept {
-  return std::string_view("QPBDCEFSHXdcfp").find(type) != std::string_view::npos;
+  return std::string_view("QPBDCEFSHXdcf").find(type) != std::string_view::npos;
+}
+
+// PostgreSQL takes no more for these (PQ_SMALL_MESSAGE_LIMIT in SocketBackend; its length counts itself).
+bool too_long(char type, std::uint32_t body) noexcept {
+  constexpr std::uint32_t kSmallMessage = 10000;
+  return std::string_view("CDEHSXcf").find(type) != std::string_view::npos && body > kSmallMessage - 4;
+}
+
+std::string unknown_type(char type) {
+  return "invalid frontend message type " + std::to_string(static_cast<unsigned char>(type));
 }
 
 }  // namespace
@@ -59,9 +63,9 @@ bool Session::start_cycle(Bytes& in, Actions& out) {
   if (in.size() < 5) return false;
   const char type = static_cast<char>(in[0]);
   const auto length = protocol::load_be32(in.data() + 1);
-  if (!known_message(type) || length < 4 || length - 4 > options_->max_message) {
-    malformed(known_message(type) ? "invalid message length" : "invalid frontend message type", out);
-    return false;
+  if (!known_message(type)) return malformed(unknown_type(type), out), false;
+  if (length < 4 || length - 4 > options_->max_message || too_long(type, length - 4)) {
+    return malformed("invalid message length", out), false;
   }
   const bool whole = in.size() - 1 >= length;
   switch (type) {
@@ -72,14 +76,14 @@ bool Session::start_cycle(Bytes& in, Actions& out) {
     case 'H':
       return relay_client(in, out);
     case 'S':
-      if (!whole) return false;
+      if (length != 4) break;
       in = in.subspan(1 + length);
       out.compose(Do::ToClient, [](Buffer& own) { protocol::ready_for_query(own, TxStatus::Idle); });
       return true;
     case 'C':
       if (!whole) return false;
       if (const auto t = protocol::TargetView::decode(in.subspan(5, length - 4)); t) {
-        if (t->kind == 'S' && !t->name.empty()) statements().remove_now(t->name);
+        if (t->kind == 'S' && !t->name.empty()) statements().remove_now(t->name.substr(0, 63));
         if (t->kind == 'S' && t->name.empty()) forget_unnamed();
         in = in.subspan(1 + length);
         out.compose(Do::ToClient, [](Buffer& own) { protocol::close_complete(own); });
@@ -94,7 +98,7 @@ bool Session::start_cycle(Bytes& in, Actions& out) {
 }
 
 bool Session::relay_client(Bytes& in, Actions& out) {
-  if (state_ == State::Active && (stalled_ || sync_held_ || hold_for_ready_ || ledger_.full())) return false;
+  if (state_ == State::Active && !takes_client_input()) return false;
   const auto s = client_.next(in);
   if (!s) {
     if (client_.bad()) malformed("invalid message length", out);
@@ -105,6 +109,7 @@ bool Session::relay_client(Bytes& in, Actions& out) {
   } else {
     continue_message(*s, out);
   }
+  flush_if_full(out);
   return state_ == State::Active || state_ == State::Idle;
 }
 
@@ -113,7 +118,8 @@ void Session::begin_message(const Slice& s, Actions& out) {
     passing_ = Passing::None;
     return on_client_gone(out);
   }
-  if (!known_message(s.type) || s.type == 'p') return malformed("invalid frontend message type", out);
+  if (!known_message(s.type)) return malformed(unknown_type(s.type), out);
+  if (too_long(s.type, s.body_size)) return malformed("invalid message length", out);
   // The server reads nothing but Sync now; without a server only late COPY messages and Flush get here.
   const bool ignored = state_ == State::Idle || (skipping_ && s.type != 'S');
   if (ignored) {
@@ -124,92 +130,18 @@ void Session::begin_message(const Slice& s, Actions& out) {
     passing_ = Passing::None;
     return on_message(s.type, s.bytes, out);
   }
+  if (eaten_by_copy(s.type)) {
+    passing_ = Passing::Forward;
+    return pass(s.bytes, out);
+  }
   begin_long_message(s, out);
 }
 
-// A message of which only the beginning is there.
-void Session::begin_long_message(const Slice& s, Actions& out) {
-  part_body_ = s.body_size;
-  const bool unnamed = !s.body().empty() && s.body().front() == 0;
-  switch (s.type) {
-    case 'Q':
-      passing_ = s.body_size <= kWholeQuery ? Passing::Collect : Passing::Scan;
-      break;
-    case 'P':
-      passing_ = unnamed && s.body_size > kKeptUnnamed ? Passing::Scan : Passing::Collect;
-      break;
-    case 'B':
-      passing_ = Passing::CollectHead;
-      break;
-    case 'D':
-    case 'C':
-    case 'S':
-    case 'c':
-    case 'f':
-      passing_ = Passing::Collect;
-      break;
-    default:  // CopyData, Execute, FunctionCall, Flush: nothing in them is looked at
-      passing_ = Passing::Forward;
-      if (s.type == 'E') expect(Request::Execute), open_cycle();
-      if (s.type == 'F') expect(Request::FunctionCall);
-      if (s.type == 'H') open_cycle();
-      return pass(s.bytes, out);
-  }
-  if (passing_ == Passing::Scan) {
-    text_ = std::make_unique<TextScan>(s.type, standard_strings_, encoding_);
-    if (!s.body().empty()) text_->feed(s.body());
-    forget_unnamed();
-    server_->unnamed_sequence = 0;
-    expect(s.type == 'Q' ? Request::Query : Request::Parse);
-    if (s.type == 'P') open_cycle();
-    return pass(s.bytes, out);
-  }
-  client_part_.assign(s.bytes.begin(), s.bytes.end());
-}
-
-void Session::continue_message(const Slice& s, Actions& out) {
-  switch (passing_) {
-    case Passing::None:
-    case Passing::Forward:
-      if (s.last) passing_ = Passing::None;
-      return pass(s.bytes, out);
-    case Passing::Drop:
-      if (s.last) passing_ = Passing::None;
-      return;
-    case Passing::Scan: {
-      text_->feed(s.bytes);
-      pass(s.bytes, out);
-      if (!s.last) return;
-      passing_ = Passing::None;
-      const auto traits = judge_text(text_->scanner.finish());
-      if (text_->type == 'Q') {
-        ++events_.queries;
-        use(traits);
-      } else {
-        ++events_.parses;
-        unnamed_kind_ = Unnamed::OnServerOnly;
-        unnamed_traits_ = traits;
-        server_->unnamed_session = id_;
-        server_->unnamed_sequence = ++unnamed_sequence_;
-      }
-      text_.reset();
-      return;
-    }
-    case Passing::Collect:
-      client_part_.insert(client_part_.end(), s.bytes.begin(), s.bytes.end());
-      if (!s.last) return;
-      passing_ = Passing::None;
-      on_message(s.type, client_part_, out);
-      if (!stalled_) Buffer{}.swap(client_part_);
-      return;
-    case Passing::CollectHead:
-      client_part_.insert(client_part_.end(), s.bytes.begin(), s.bytes.end());
-      if (!s.last && !protocol::BindHead::decode(Bytes{client_part_}.subspan(5))) return;
-      passing_ = s.last ? Passing::None : Passing::Forward;
-      stalled_ = !on_bind(client_part_, s.last, part_body_, out);
-      if (!stalled_) Buffer{}.swap(client_part_);
-      return;
-  }
+// PostgreSQL sends its replies at a Sync or when its buffer is full; nothing more is taken from the client
+// until some have come.
+void Session::flush_if_full(Actions& out) {
+  if (state_ != State::Active || !ledger_.full() || !cycle_open_ || skipping_) return;
+  out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
 }
 
 // One whole message, header included. What cannot be decided before an earlier reply is kept.
@@ -241,8 +173,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       on_copy_end(whole, out);
       break;
     case 'E':
-      expect(Request::Execute);
-      open_cycle();
+      on_execute();
       ++events_.queries;
       pass(whole, out);
       break;
@@ -251,37 +182,13 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       ++events_.queries;
       pass(whole, out);
       break;
-    case 'H':
-      open_cycle();
-      pass(whole, out);
-      break;
-    default:  // CopyData
+    default:  // CopyData, Flush
       pass(whole, out);
       break;
   }
   if (decided) return;
   stalled_ = true;
   if (whole.data() != client_part_.data()) client_part_.assign(whole.begin(), whole.end());
-}
-
-// A reply has come that may decide the kept message.
-void Session::retry_stalled(Actions& out) {
-  if (!stalled_ || state_ != State::Active) return;
-  stalled_ = false;
-  if (skipping_) {  // the server will not read it
-    if (passing_ == Passing::Forward) passing_ = Passing::Drop;
-    client_part_.clear();
-    return;
-  }
-  Buffer kept;
-  kept.swap(client_part_);
-  const bool partial_bind = passing_ == Passing::Forward;
-  if (partial_bind) {
-    stalled_ = !on_bind(kept, false, part_body_, out);
-    if (stalled_) client_part_.swap(kept);
-  } else {
-    on_message(static_cast<char>(kept[0]), kept, out);
-  }
 }
 
 // Sends bytes of the client on. Borrowed where they lie in the input of this call, copied otherwise.
@@ -298,10 +205,30 @@ void Session::pass(Bytes bytes, Actions& out) {
 
 void Session::expect(Request request, Reply reply) { ledger_.push({request, reply}); }
 
+void Session::on_execute() {
+  open_cycle();
+  if (deallocates_bound_.empty()) return expect(Request::Execute);
+  const auto name = std::exchange(deallocates_bound_, {});
+  const auto* e = statements().find(name);
+  if (!e) return expect(Request::Execute);
+  const auto id = e->statement->id;
+  server_->statements.remove(id);
+  ledger_.push({Request::Execute, Reply::Forward, false, id, statements().remove(name, cycle_)});
+}
+
 protocol::ScanResult Session::scan(std::string_view text) const noexcept {
   protocol::SqlScanner scanner(standard_strings_, encoding_);
   scanner.feed(protocol::as_bytes(text));
-  return scanner.finish();
+  return doubt(scanner.finish());
+}
+
+// While it is open how the server reads a backslash, a text with one cannot be judged.
+protocol::ScanResult Session::doubt(protocol::ScanResult result) const noexcept {
+  const bool open = settings_move_ || (local_settings_ && committing_);
+  if (open && result.effects.has(protocol::Effect::BackslashInString)) {
+    result.effects |= protocol::Effect::Unsure;
+  }
+  return result;
 }
 
 Traits Session::judge_text(const protocol::ScanResult& scan) const { return judge(scan, told_, startup_); }
@@ -314,18 +241,32 @@ void Session::use(const Traits& t) noexcept {
   if (t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
   if (t.tx == TxVerb::Begins) committing_ = false;
   if (t.copy) copy_bound_ = true;
+  hold_next_ |= t.alone;
+  if (t.local) settings_move_ = true;
+  if (t.local || (t.pins & kSettingPins) != 0) {  // what is parsed from here on is a case of its own
+    fingerprint_ = nullptr;
+    fingerprint_known_ = false;
+  }
+}
+
+// Behind a cycle that has been sent: whether the next may follow at once.
+void Session::hold_behind() noexcept {
+  if (resets_ != 0 || hold_next_) hold_for_ready_ = true;
+  hold_next_ = false;
 }
 
 // False: undecided until what is outstanding has been answered.
 bool Session::on_query(Bytes whole, Actions& out) {
   const auto result = scan(protocol::as_text(whole.subspan(5)));
-  if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites() && tx_ != TxStatus::Failed &&
-      statements().find(result.deallocate_name())) {
-    return on_lone_deallocate(result.deallocate_name(), out);
+  if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
+    const auto name = result.deallocate_name();
+    if (statements().undecided(name, cycle_)) return false;
+    if (tx_ != TxStatus::Failed && statements().find(name)) return on_lone_deallocate(name, out);
   }
   use(judge_text(result));
   copy_bound_ = false;
-  if (resets_ != 0) hold_for_ready_ = true;
+  cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
+  hold_behind();
   forget_unnamed();
   server_->unnamed_sequence = 0;  // exec_simple_query drops it
   ++cycle_;
@@ -351,7 +292,7 @@ void Session::send_sync(Bytes whole, Actions& out) {
   sync_held_ = false;
   copy_bound_ = false;
   cycle_open_ = false;
-  if (resets_ != 0) hold_for_ready_ = true;
+  hold_behind();
   ++cycle_;
   expect(Request::Sync);
   pass(whole, out);
@@ -366,7 +307,9 @@ bool Session::eaten_by_copy(char type) noexcept {
   return true;
 }
 
+// With nothing outstanding there is no COPY that it could end, and the server would ignore it.
 void Session::on_copy_end(Bytes whole, Actions& out) {
+  if (ledger_.empty()) return;
   expect(Request::CopyEnd);
   pass(whole, out);
 }

@@ -17,7 +17,7 @@ void Session::on_error(Bytes whole, Actions& out) {
   const bool setup = !ledger_.empty() && ledger_.front().setup;
   if (e->fatal() || ledger_.empty()) {  // the server closes; on_server_lost() follows
     server_unfit_ = true;
-    if (client_gone_ || setup || state_ == State::Preparing) return;
+    if (client_gone_ || setup || state_ == State::Preparing || nothing_at_stake()) return;
     got_fatal_ = true;
     ++events_.errors;
     return pass_back(whole, out);
@@ -68,7 +68,8 @@ void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
 // The plan of a statement returns other columns than before: every server's copy is outdated, and so is the
 // description that clients have (product.md §5).
 void Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
-  if (failed.statement == StatementId::None || failed.request != Request::Bind) return;
+  if (failed.statement == StatementId::None) return;
+  if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return;
   if (e.code == "26000") return server_->statements.remove(failed.statement);
   if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return;
   if (auto* s = store_->find(failed.statement)) ++s->epoch;
@@ -80,6 +81,7 @@ void Session::skip_to_sync() {
   for (std::size_t i = sync; i-- > 0;) undo(ledger_.at(i));
   for (std::size_t i = 0; i < sync; ++i) ledger_.pop();
   skipping_ = ledger_.empty() && !sync_held_;
+  if (skipping_) hold_for_ready_ = false;  // the Sync that the server waits for has to come through
 }
 
 // A request that failed or is skipped: what was noted when it passed is taken back.
@@ -90,14 +92,13 @@ void Session::undo(Expected& e) {
       server_->replay_prepared = false;
     } else if (e.statement != StatementId::None) {
       server_->statements.remove(e.statement);
-    } else if (!e.change) {  // the unnamed one
-      forget_unnamed();
-      server_->unnamed_sequence = 0;
+    } else if (e.unnamed != 0) {
+      if (server_->unnamed_sequence == e.unnamed) server_->unnamed_sequence = 0;
+      if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
     }
   }
-  if (e.request == Request::Close && e.reply == Reply::Swallow && e.statement != StatementId::None) {
-    server_->statements.add(e.statement,
-                            0);  // still there, but as good as outdated: closed before its next use
+  if ((e.request == Request::Close || e.request == Request::Execute) && e.statement != StatementId::None) {
+    server_->statements.add(e.statement, 0);  // may still be there: closed before its next use
   }
 }
 

@@ -8,6 +8,20 @@
 
 namespace sidepool::pool {
 
+// Marks a fingerprint that stands for settings which are not known.
+inline constexpr std::string_view kPrivate = "sidepool.private";
+
+// A Parse with the body of another one behind its name.
+inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
+  out.push_back('P');
+  out.resize(out.size() + 4);
+  protocol::store_be32(out.data() + out.size() - 4,
+                       static_cast<std::uint32_t>(4 + name.size() + 1 + tail.size()));
+  out.insert(out.end(), name.begin(), name.end());
+  out.push_back(0);
+  out.insert(out.end(), tail.begin(), tail.end());
+}
+
 // The text of a Query or Parse that comes in pieces and is not kept.
 struct Session::TextScan {
   TextScan(char message, bool standard_strings, protocol::EncodingClass encoding)
@@ -42,6 +56,8 @@ struct Session::Refusal {
   bool skipping = false;                           // up to the next Sync
   protocol::TxVerb verb = protocol::TxVerb::None;  // what the refused texts would have done
   protocol::TxVerb unnamed = protocol::TxVerb::None;
+  std::string named;  // the statement parsed last in this cycle
+  protocol::TxVerb named_verb = protocol::TxVerb::None;
   bool leaving = false;  // in the failed transaction: COMMIT or ROLLBACK is bound
   bool left = false;     // and executed
 };

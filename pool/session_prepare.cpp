@@ -60,9 +60,9 @@ void put_array(Buffer& out, const SettingSet& values, bool encoding, int which) 
   protocol::store_be32(out.data() + at, static_cast<std::uint32_t>(out.size() - at - 4));
 }
 
-// Nearly every driver sets this one, PostgreSQL takes any value of it, and no statement's meaning depends on it:
-// so its replay is not waited for, as a clean-up is not. Should it fail all the same, the server is closed and
-// nothing from it is forwarded.
+// Nearly every driver sets this one, PostgreSQL takes any value of it, and no statement's meaning depends on
+// it: so its replay is not waited for, as a clean-up is not. Should it fail all the same, the server is
+// closed and nothing from it is forwarded.
 bool only_application_name(const SettingSet& values) noexcept {
   return values.size() == 1 && same_name(values.begin()->first, "application_name");
 }
@@ -90,9 +90,12 @@ void Session::prepare(Actions& out) {
   state_ = State::Preparing;
   const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
                                                              : server_->used_by(id_, version_);
-  if (server_->clean_up == CleanUp::Everything || (server_->clean_up == CleanUp::Parameters && !own)) {
+  const bool other_values = !equal(server_->applied, overrides_) && !equal(server_->applied, nullptr);
+  if (server_->clean_up == CleanUp::Everything || (server_->clean_up == CleanUp::Parameters && !own) ||
+      other_values) {
     send_clean_up(out);
   }
+  server_->last_session = {};  // until this client gives it back
   if (!equal(server_->applied, overrides_)) {
     send_replay(*overrides_, out);
     if (login_ || !only_application_name(*overrides_)) return;
@@ -110,6 +113,7 @@ void Session::send_clean_up(Actions& out) {
     protocol::query(own, everything ? kResetEverything : kResetSettings);
   });
   ledger_.push({Request::Query, Reply::Swallow, true});
+  server_->clean_up = CleanUp::None;  // should it fail, the server is closed
   server_->applied = nullptr;
   server_->unnamed_sequence = 0;  // a simple Query drops the unnamed statement
   server_->last_session = {};
@@ -131,6 +135,7 @@ void Session::send_replay(const SettingSet& values, Actions& out) {
   for (const auto& e : values) {
     if (!read_only(e.first)) server_->applied = with(server_->applied, e.first, e.second);
   }
+  server_->require(CleanUp::Parameters);
   ++events_.replays;
 }
 
@@ -184,7 +189,6 @@ void Session::setup_ready(Actions& out) {
     return acquire(out);
   }
   if (clean_up) {
-    server_->clean_up = CleanUp::None;
     if (state_ == State::Active) tell_differences(out);
     return;
   }
@@ -214,13 +218,14 @@ void Session::replay_failed(Actions& out) {
                          "ERROR", "XX000", "the session's settings could not be restored", {}, {}});
   ErrorFields why{login_ ? "FATAL" : "ERROR", e.code, e.message, e.detail, e.hint};
   setup_failed_ = false;
-  if (tx_ != protocol::TxStatus::Idle || pins_ != 0 || client_gone_) {
+  if (tx_ != protocol::TxStatus::Idle || pins_ != 0 || wrote_ || client_gone_) {
     why.severity = "FATAL";
     return fatal(why, out);
   }
-  server_->require(CleanUp::Parameters);
-  server_->last_session = {};
+  server_->require(CleanUp::Everything);  // whatever the isolation: what it has now is not certain
+  server_->applied = nullptr;
   server_ = nullptr;
+  state_ = State::Waiting;
   out.add(Do::ReleaseServer);
   on_refused(why, out);
 }

@@ -64,7 +64,9 @@ void Session::refuse_input(Bytes& in, Actions& out) {
 
 TxVerb Session::verb_of(std::string_view statement) {
   if (statement.empty()) return refusal_->unnamed;
-  const auto* e = statements().find(statement.substr(0, 63));
+  statement = statement.substr(0, 63);
+  if (statement == refusal_->named) return refusal_->named_verb;
+  const auto* e = statements().find(statement);
   return e ? e->statement->scan.tx : TxVerb::None;
 }
 
@@ -80,12 +82,12 @@ void Session::refused_cycle(char type, Bytes body, Actions& out) {
   };
   switch (type) {
     case 'Q':
-      if (refusal_->extended) return;  // skipped with everything else up to the Sync
+      if (refusal_->extended && refusal_->told) return;  // skipped with everything else up to the Sync
       note(text_->scanner.finish().tx);
       refuse_once(out);
       return end_refused_cycle(out);
     case 'F':
-      if (refusal_->extended) return;
+      if (refusal_->extended && refusal_->told) return;
       refuse_once(out);
       return end_refused_cycle(out);
     case 'S':
@@ -93,7 +95,8 @@ void Session::refused_cycle(char type, Bytes body, Actions& out) {
     case 'P': {
       const auto verb = text_->scanner.finish().tx;
       if (text_->name.empty()) refusal_->unnamed = verb;
-      if (!text_->name.empty()) note(verb);
+      refusal_->named = text_->name.substr(0, 63);
+      refusal_->named_verb = verb;
       break;
     }
     case 'B':

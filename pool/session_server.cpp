@@ -87,14 +87,18 @@ void Session::server_message(const Slice& s, Actions& out) {
 // The first piece of a message that passes in pieces.
 void Session::begin_reply(const Slice& s, Actions& out) {
   if (unasked(s.type)) {  // NoticeResponse
-    swallow_ = client_gone_ || s.type == 'K' || (!ledger_.empty() && ledger_.front().setup);
+    const bool ours = !ledger_.empty() && (ledger_.front().setup || ledger_.front().reply == Reply::Swallow);
+    swallow_ = client_gone_ || s.type == 'K' || ours;
     return;
   }
   drop_stray_copy_ends();
   answer_invented(out);
-  if (ledger_.empty() || !answers(s.type, ledger_.front().request)) return lose_order(out);
+  if (ledger_.empty() || !answers(s.type, ledger_.front().request)) {
+    swallow_ = true;
+    return lose_order(out);
+  }
   swallow_ = client_gone_ || ledger_.front().reply != Reply::Forward;
-  if (s.type == 'G') on_copy_in();
+  if (s.type == 'G') on_copy_in(out);
 }
 
 void Session::whole_reply(char type, Bytes whole, Actions& out) {
@@ -123,9 +127,11 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     const auto tag = protocol::decode_command_tag(whole.subspan(5));
     if (!tag) return lose_order(out);
     end_copy();
-    on_tag(*tag);
+    if (!e.setup) on_tag(*tag);  // send_clean_up() has noted what its own DISCARD ALL drops
   }
-  if (shown) pass_back(whole, out);
+  const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
+  if (shown && replaced) out.copy(Do::ToClient, *e.made);
+  if (shown && !replaced) pass_back(whole, out);
   if (e.request == Request::Query) return;  // ReadyForQuery ends it
   if (e.change && statements_) statements_->confirm(*e.change);
   if (e.reply == Reply::Replace) {  // what had to fail has not: the server is not in the state we told
@@ -161,12 +167,15 @@ void Session::on_ready(Bytes whole, Actions& out) {
   end_copy();
   if (ledger_.front().setup) {
     setup_ready(out);  // no settling: what the client wants of this server has not come yet
-    if (state_ == State::Draining) drain(out);
+    if (state_ == State::Draining) return drain(out);
+    if (state_ == State::Active) after_reply(out);
     return;
   }
   const bool shown = ledger_.front().reply == Reply::Forward && !client_gone_;
   ledger_.pop();
   if (shown) pass_back(whole, out);
+  drop_stray_copy_ends();
+  if (ledger_.empty()) settings_move_ = false;
   if (tx_ == TxStatus::Idle) end_of_transaction();
   if (ledger_.empty()) committing_ = false;
   if (state_ == State::Draining) return drain(out);
@@ -191,20 +200,31 @@ void Session::on_ready(Bytes whole, Actions& out) {
 
 void Session::end_of_transaction() {
   ++events_.transactions;
-  if (error_seen_ && !commit_seen_) {
+  // What has been noted may be about requests of a pipeline that are still outstanding: then it stays.
+  const bool last = ledger_.empty() && !cycle_open_;
+  if (error_seen_ && !commit_seen_ && last) {
     suspect_ &= ~kRolledBackPins;
     resets_ = 0;
   }
   const auto fresh = suspect_ & ~pins_;
+  if (fresh != 0) {
+    server_->require((fresh & kLastingPins) != 0 ? CleanUp::Impossible : CleanUp::Everything);
+  }
   if (fresh != 0 && options_->mode != Mode::Session) {
     pins_ |= fresh;
     events_.pins |= fresh;
     fingerprint_known_ = false;
-    server_->require((fresh & kLastingPins) != 0 ? CleanUp::Impossible : CleanUp::Everything);
   }
-  suspect_ = 0;
   error_seen_ = commit_seen_ = false;
-  if (std::exchange(local_settings_, false)) fingerprint_known_ = false;
+  if (!last) return;
+  suspect_ = 0;
+  if (std::exchange(local_settings_, false)) {
+    fingerprint_ = nullptr;
+    fingerprint_known_ = false;
+  }
+  if ((pins_ & kSettingPins) != 0) return;
+  for (const auto id : parsed_unclear_) server_->statements.outdate(id);
+  parsed_unclear_.clear();
 }
 
 void Session::on_parameter(Bytes whole, Actions& out) {
@@ -228,7 +248,10 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   if (setup || client_gone_) return;
   change_overrides(base && *base == p->value ? without(overrides_, p->name)
                                              : with(overrides_, p->name, p->value));
-  pass_back(whole, out);
+  // A RESET of the client's: the value it returns to is the startup one, which is put back after this cycle.
+  const auto* own = resets_ != 0 && base && *base == p->value ? find(startup_, p->name) : nullptr;
+  if (!own) return pass_back(whole, out);
+  out.compose(Do::ToClient, [&](Buffer& buffer) { protocol::parameter_status(buffer, p->name, *own); });
 }
 
 void Session::on_tag(std::string_view tag) {
@@ -243,11 +266,6 @@ void Session::on_tag(std::string_view tag) {
     pins_ = suspect_ = 0;
     fingerprint_known_ = false;
     if (server_->clean_up == CleanUp::Everything) server_->clean_up = CleanUp::Parameters;
-  }
-  if (tag == "DEALLOCATE" && !unnamed_deallocates_.empty() && ledger_.front().request == Request::Execute) {
-    if (const auto* e = statements().find(unnamed_deallocates_)) server_->statements.remove(e->statement->id);
-    statements().remove_now(unnamed_deallocates_);
-    unnamed_deallocates_.clear();
   }
 }
 
@@ -276,15 +294,17 @@ void Session::on_notification(Bytes whole, Actions& out) {
 }
 
 // CopyInResponse: from here to CopyDone or CopyFail the server reads COPY messages only.
-void Session::on_copy_in() {
+void Session::on_copy_in(Actions& out) {
   copying_ = true;
   copy_unclear_ = false;
   sync_held_ = false;  // the server would have read it without a word
   const auto end = ledger_.find(Request::CopyEnd);
   for (std::size_t i = end; i-- > 1;) {  // sent before this message could be known
     copy_unclear_ = true;
+    if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY
     ledger_.erase(i);
   }
+  retry_stalled(out);
 }
 
 // The COPY at the head has ended; its CopyDone or CopyFail has been read.

@@ -139,6 +139,10 @@ void ServerStatements::remove(StatementId id) noexcept {
   by_id_.erase(at);
 }
 
+void ServerStatements::outdate(StatementId id) noexcept {
+  if (const auto at = by_id_.find(id); at != by_id_.end()) at->second->epoch = 0;
+}
+
 StatementId ServerStatements::evict(std::size_t limit) noexcept {
   if (order_.size() <= limit) return StatementId::None;
   const auto id = order_.front().id;

@@ -130,6 +130,8 @@ class ServerStatements {
   Has look_up(StatementId id, std::uint32_t epoch) noexcept;
   void add(StatementId id, std::uint32_t epoch);
   void remove(StatementId id) noexcept;
+  // Has to be parsed again before its next use, if it is there.
+  void outdate(StatementId id) noexcept;
   // The one to close when there are more than `limit`; None otherwise. Removes it from the record.
   StatementId evict(std::size_t limit) noexcept;
   void clear() noexcept;

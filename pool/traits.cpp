@@ -60,8 +60,9 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   for (const auto& [effect, pin] : kPinOf) {
     if (scan.effects.has_any(effect)) t.pins |= static_cast<std::uint32_t>(pin);
   }
-  t.local =
-      scan.effects.has_any(Effect::SetLocal | Effect::SetSession | Effect::SetConfigCall | Effect::DoOrCall);
+  t.local = scan.effects.has_any(Effect::SetLocal | Effect::SetSession | Effect::SetConfigCall |
+                                 Effect::DoOrCall | Effect::Reset | Effect::ResetAll | Effect::DiscardAll);
+  t.alone = scan.effects.has_any(Effect::DiscardAll | Effect::DeallocateAll);
   t.copy = scan.effects.has(Effect::CopyVerb);
   const auto& names = scan.settings;
   if (names.overflow()) t.pins |= static_cast<std::uint32_t>(Pin::Setting);
@@ -70,6 +71,7 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   const bool sets = scan.effects.has_any(Effect::SetSession | Effect::Reset);
   for (std::size_t i = 0; sets && i < names.size(); ++i) {
     const auto name = names.name(i);
+    t.alone |= same_name(name, "client_encoding");
     if (names.reset(i)) {
       t.resets |= startup_bit(startup, name);
     } else if (!find(reported, name) || read_only(name)) {

@@ -47,11 +47,18 @@ inline constexpr std::uint32_t kLastingPins =
     static_cast<std::uint32_t>(Pin::Backup) | static_cast<std::uint32_t>(Pin::Opaque) |
     static_cast<std::uint32_t>(Pin::Unjudged);
 
+// These mean that settings have changed in a way that nothing reports.
+inline constexpr std::uint32_t kSettingPins =
+    static_cast<std::uint32_t>(Pin::Setting) | static_cast<std::uint32_t>(Pin::Role) |
+    static_cast<std::uint32_t>(Pin::SessionAuthorization) | static_cast<std::uint32_t>(Pin::SetConfig) |
+    static_cast<std::uint32_t>(Pin::Opaque) | static_cast<std::uint32_t>(Pin::Unjudged);
+
 struct Traits {
   std::uint32_t pins = 0;  // bits of Pin, if the statement succeeds
   protocol::TxVerb tx = protocol::TxVerb::None;
   bool local = false;  // changes settings in a way that ParameterStatus may not show
   bool copy = false;   // COPY: the server may turn to COPY-in
+  bool alone = false;  // how the next message is to be understood depends on whether this one succeeds
   // The client's startup settings that it puts back to the server's own value: bit i for the i-th of the set,
   // the last bit for all from there on.
   std::uint32_t resets = 0;

@@ -1,0 +1,213 @@
+// pool/session_long.cpp -- messages of the client that come in pieces, and one that has to wait for a reply.
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+using protocol::Slice;
+
+namespace {
+
+// A Query up to this size is looked at whole, since it may be a lone DEALLOCATE; longer ones are scanned as
+// they pass.
+constexpr std::uint32_t kWholeQuery = 512;
+// An unnamed Parse beyond this is not kept; the client keeps its server instead until it has replaced it.
+constexpr std::uint32_t kKeptUnnamed = 1U << 20;
+// A Parse up to this size is collected without asking the store for memory.
+constexpr std::uint32_t kFreeParse = 16384;
+// The two names of a Bind have to come within this.
+constexpr std::size_t kBindNames = 16384;
+
+}  // namespace
+
+// A message of which only the beginning is there.
+void Session::begin_long_message(const Slice& s, Actions& out) {
+  part_body_ = s.body_size;
+  switch (s.type) {
+    case 'Q':
+      if (s.body_size > kWholeQuery) {
+        begin_scan('Q');
+        if (!s.body().empty()) text_->feed(s.body());
+        return pass(s.bytes, out);
+      }
+      passing_ = Passing::Collect;
+      break;
+    case 'P':
+      if (s.body_size > kFreeParse && !s.body().empty()) {
+        return begin_long_parse(s.bytes.first(5), s.body(), s.body_size, out);
+      }
+      passing_ = Passing::Collect;
+      break;
+    case 'B':
+      passing_ = Passing::CollectHead;
+      break;
+    case 'D':
+    case 'C':
+    case 'S':
+    case 'c':
+    case 'f':
+      passing_ = Passing::Collect;
+      break;
+    default:  // CopyData, Execute, FunctionCall, Flush: nothing in them is looked at
+      passing_ = Passing::Forward;
+      if (s.type == 'E') on_execute();
+      if (s.type == 'F') expect(Request::FunctionCall);
+      if (s.type == 'E' || s.type == 'F') ++events_.queries;
+      return pass(s.bytes, out);
+  }
+  client_part_.assign(s.bytes.begin(), s.bytes.end());
+}
+
+// The first bytes of the body tell whether it has a name. What is to be kept counts against the store's
+// memory while it comes in.
+void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, Actions& out) {
+  const bool named = body.front() != 0 && rewrites();
+  const bool collected = rewrites() ? named || size <= kKeptUnnamed : false;
+  if (collected && store_->reserve(size)) {
+    part_reserved_ = size;
+    passing_ = Passing::Collect;
+    client_part_.assign(header.begin(), header.end());
+    client_part_.insert(client_part_.end(), body.begin(), body.end());
+    return;
+  }
+  if (named) {
+    passing_ = Passing::Drop;
+    ++events_.parses;
+    open_cycle();
+    return fail_instead("53200", "out of memory for texts of prepared statements (statement_memory)", out);
+  }
+  begin_scan('P');
+  text_->feed(body);
+  pass(header, out);
+  pass(body, out);
+}
+
+void Session::begin_scan(char type) {
+  passing_ = Passing::Scan;
+  text_ = std::make_unique<TextScan>(type, standard_strings_, encoding_);
+  if (type == 'Q') {
+    forget_unnamed();
+    server_->unnamed_sequence = 0;
+    expect(Request::Query);
+    return;
+  }
+  open_cycle();
+  expect(Request::Parse);
+}
+
+// The whole text has passed.
+void Session::end_scan() {
+  passing_ = Passing::None;
+  const auto text = std::move(text_);
+  if (skipping_) return;  // an earlier error has come meanwhile: the server has not read it
+  const auto traits = judge_text(doubt(text->scanner.finish()));
+  if (text->type == 'Q') {
+    ++events_.queries;
+    use(traits);
+    copy_bound_ = false;
+    cycle_open_ = false;
+    ++cycle_;
+    return hold_behind();
+  }
+  ++events_.parses;
+  if (!text->name.empty()) {  // the name lives on this server
+    suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);
+    return use(traits);
+  }
+  forget_unnamed();
+  unnamed_traits_ = traits;
+  if (options_->mode == Mode::Session) return;
+  unnamed_kind_ = Unnamed::OnServerOnly;
+  server_->unnamed_session = id_;
+  server_->unnamed_sequence = ++unnamed_sequence_;
+  const auto last = ledger_.size();
+  if (last == 0) return;
+  // It cannot have been answered before its last byte is sent.
+  Expected mine = std::move(ledger_.at(last - 1));
+  ledger_.erase(last - 1);
+  mine.unnamed = unnamed_sequence_;
+  ledger_.push(std::move(mine));
+}
+
+void Session::continue_message(const Slice& s, Actions& out) {
+  switch (passing_) {
+    case Passing::None:
+    case Passing::Forward:
+      if (s.last) passing_ = Passing::None;
+      return pass(s.bytes, out);
+    case Passing::Drop:
+      if (s.last) passing_ = Passing::None;
+      return;
+    case Passing::Scan:
+      text_->feed(s.bytes);
+      pass(s.bytes, out);
+      if (s.last) end_scan();
+      return;
+    case Passing::Collect:
+      return collect(s, out);
+    case Passing::CollectHead:
+      return collect_head(s, out);
+  }
+}
+
+void Session::collect(const Slice& s, Actions& out) {
+  if (s.type == 'P' && client_part_.size() == 5 && s.body_size > kFreeParse && !skipping_) {
+    const Buffer header = std::exchange(client_part_, {});
+    begin_long_parse(header, s.bytes, s.body_size, out);
+    if (!s.last) return;
+    if (passing_ == Passing::Scan) return end_scan();
+    if (passing_ == Passing::Drop) passing_ = Passing::None;
+    if (passing_ == Passing::None) return;
+  } else {
+    client_part_.insert(client_part_.end(), s.bytes.begin(), s.bytes.end());
+  }
+  if (!s.last) return;
+  passing_ = Passing::None;
+  store_->give_back(std::exchange(part_reserved_, 0));
+  if (!skipping_ || s.type == 'S') on_message(s.type, client_part_, out);
+  if (!stalled_) Buffer{}.swap(client_part_);
+}
+
+void Session::collect_head(const Slice& s, Actions& out) {
+  client_part_.insert(client_part_.end(), s.bytes.begin(), s.bytes.end());
+  if (skipping_) {
+    passing_ = s.last ? Passing::None : Passing::Drop;
+    return Buffer{}.swap(client_part_);
+  }
+  if (!s.last && !protocol::BindHead::decode(Bytes{client_part_}.subspan(5))) {
+    if (client_part_.size() > kBindNames) malformed("the names in a Bind message are too long", out);
+    return;
+  }
+  if (s.last) {
+    passing_ = Passing::None;
+    on_message('B', client_part_, out);
+    if (!stalled_) Buffer{}.swap(client_part_);
+    return;
+  }
+  passing_ = Passing::Forward;
+  bind_part(out);
+}
+
+// client_part_ holds a Bind up to its names at least; what follows passes as it comes.
+void Session::bind_part(Actions& out) {
+  Buffer part;
+  part.swap(client_part_);
+  if (eaten_by_copy('B')) return pass(part, out);
+  stalled_ = !on_bind(part, false, part_body_, out);
+  if (stalled_) client_part_.swap(part);
+}
+
+// A reply has come that may decide the kept message.
+void Session::retry_stalled(Actions& out) {
+  if (!stalled_ || state_ != State::Active) return;
+  stalled_ = false;
+  if (skipping_) {  // the server will not read it
+    if (passing_ == Passing::Forward) passing_ = Passing::Drop;
+    return Buffer{}.swap(client_part_);
+  }
+  if (passing_ == Passing::Forward) return bind_part(out);
+  Buffer kept;
+  kept.swap(client_part_);
+  on_message(static_cast<char>(kept[0]), kept, out);
+}
+
+}  // namespace sidepool::pool

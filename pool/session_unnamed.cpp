@@ -1,0 +1,111 @@
+// pool/session_unnamed.cpp -- the unnamed statement across Sync, and DEALLOCATE of a protocol-level name.
+#include "pool/session_parts.h"
+
+namespace sidepool::pool {
+
+void Session::forget_unnamed() noexcept {
+  store_->give_back(unnamed_.size());
+  unnamed_.clear();
+  if (unnamed_.capacity() > 4096) Buffer{}.swap(unnamed_);
+  unnamed_kind_ = Unnamed::None;
+  unnamed_deallocates_.clear();
+}
+
+// Whether the server has read this client's last text is not known before an earlier cycle has been answered.
+bool Session::unnamed_unsettled() const noexcept {
+  return ledger_.undecided(
+      [](const Expected& e) { return e.unnamed != 0 || e.statement == StatementId::Replay; });
+}
+
+// False: undecided.
+bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
+  const auto result = scan(protocol::as_text(tail));
+  StatementRef deallocates;
+  if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
+    if (statements().undecided(result.deallocate_name(), cycle_)) return false;
+    if (const auto* e = statements().find(result.deallocate_name())) deallocates = e->statement;
+    if (deallocates && unsettled(deallocates)) return false;
+  }
+  ++events_.parses;
+  open_cycle();
+  forget_unnamed();
+  unnamed_traits_ = judge_text(result);
+  if (options_->mode == Mode::Session) {
+    expect(Request::Parse);
+    return pass(whole, out), true;
+  }
+  unnamed_fingerprint_ = fingerprint();
+  const bool kept = store_->reserve(tail.size());
+  unnamed_kind_ = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
+  if (kept) unnamed_.assign(tail.begin(), tail.end());
+  server_->unnamed_session = id_;
+  server_->unnamed_sequence = ++unnamed_sequence_;
+  if (deallocates) {
+    // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
+    unnamed_deallocates_ = result.deallocate_name();
+    ensure_on_server(deallocates, out);
+    const std::string text = "DEALLOCATE " + store_->name_of(deallocates->id);
+    out.compose(Do::ToServer, [&](Buffer& own) { protocol::parse(own, "", text, {}); });
+    wrote_ = true;
+  }
+  Expected parse{Request::Parse};
+  parse.unnamed = unnamed_sequence_;
+  ledger_.push(std::move(parse));
+  if (!deallocates) pass(whole, out);
+  return true;
+}
+
+// Before a request for the unnamed statement: the server's must be this client's last one.
+void Session::ensure_unnamed(Actions& out) {
+  if (options_->mode == Mode::Session) return;
+  const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_sequence_;
+  if (unnamed_kind_ != Unnamed::None && there) return;
+  if (unnamed_kind_ != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
+    unnamed_kind_ = Unnamed::None;
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::close(own, 'S', ""); });
+    expect(Request::Close, Reply::Swallow);
+    server_->unnamed_sequence = 0;
+    return;
+  }
+  ++events_.reparses;
+  parse_under(unnamed_fingerprint_, out, true);
+  out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_); });
+  Expected parse{Request::Parse, Reply::Swallow};
+  parse.unnamed = unnamed_sequence_;
+  ledger_.push(std::move(parse));
+  parse_under(unnamed_fingerprint_, out, false);
+  server_->unnamed_session = id_;
+  server_->unnamed_sequence = unnamed_sequence_;
+}
+
+// Query with nothing but DEALLOCATE of a protocol-level name. False: undecided.
+bool Session::on_lone_deallocate(std::string_view name, Actions& out) {
+  if (!ledger_.empty()) {  // it may fail with what is outstanding
+    if (cycle_open_) out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
+    return false;
+  }
+  statements().remove_now(name);
+  forget_unnamed();
+  ++events_.queries;
+  if (cycle_open_) {
+    // It commits what extended messages before it have done: so does an empty Query, whose answer it takes
+    // the place of.
+    auto made = std::make_unique<Buffer>();
+    protocol::command_complete(*made, "DEALLOCATE");
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::query(own, ""); });
+    ledger_.push({Request::Query, Reply::Forward, false, StatementId::None, nullptr, std::move(made)});
+    server_->unnamed_sequence = 0;
+    cycle_open_ = false;
+    ++cycle_;
+    wrote_ = true;
+    return true;
+  }
+  out.compose(Do::ToClient, [this](Buffer& own) {
+    protocol::command_complete(own, "DEALLOCATE");
+    protocol::ready_for_query(own, tx_);
+  });
+  settle(out);
+  return true;
+}
+
+}  // namespace sidepool::pool
