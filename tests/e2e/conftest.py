@@ -1,12 +1,51 @@
-"""tests/e2e/conftest.py -- import path, peers that were missed, and ctest's idea of "skipped"."""
+"""tests/e2e/conftest.py -- import path, deadlines, peers that were missed, and ctest's idea of "skipped"."""
+import faulthandler
+import os
 import pathlib
 import sys
+import threading
+
+import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from lib import paths, peers  # noqa: E402
+from lib.process import Process  # noqa: E402
 
 SKIPPED_FOR_CTEST = 77  # SKIP_RETURN_CODE in CMakeLists.txt
+DEADLINE = 120.0  # of one test, seconds; @pytest.mark.deadline(N) for another
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deadline(seconds): how long the test may take")
+
+
+@pytest.fixture(autouse=True)
+def _deadline(request):
+    """Ends the programs of a test that hangs: a driver blocked in C sees its connection end, and the test fails."""
+    marker = request.node.get_closest_marker("deadline")
+    seconds = marker.args[0] if marker else DEADLINE
+    done = threading.Event()
+    passed = []
+
+    def watch():
+        if done.wait(seconds):
+            return
+        passed.append(True)
+        faulthandler.dump_traceback(file=sys.__stderr__)
+        for process in list(Process.alive):
+            print(f"--- {process.name}\n{process.output()[-4000:]}", file=sys.__stderr__)
+            process.kill()
+        if not done.wait(20):
+            print(f"{request.node.nodeid} hangs without its programs too", file=sys.__stderr__, flush=True)
+            os._exit(1)
+
+    watchdog = threading.Thread(target=watch, daemon=True)
+    watchdog.start()
+    yield
+    done.set()
+    watchdog.join()
+    assert not passed, f"it took more than {seconds:g} s; its programs were killed"
 
 
 def _note(config):

@@ -9,8 +9,6 @@ import psycopg2
 from .ports import free_ports
 from .sidepool import Proxy, metric_values
 
-SECONDS = 1000  # statement_timeout is in milliseconds
-
 
 def toml_table(name, values):
     """`[name]` with values that JSON and TOML write alike: strings, numbers, booleans, lists of them."""

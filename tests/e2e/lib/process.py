@@ -15,6 +15,8 @@ class Process:
     Only what is given reaches the program: credentials or proxies of the machine must not.
     """
 
+    alive = set()  # those that kill() has not been called for; the watchdog of conftest.py ends them
+
     def __init__(self, command, env=None, name=None, cwd=None, user=None):
         self.name = name or os.path.basename(str(command[0]))
         self.lines = []  # (stream, text) in order of arrival
@@ -29,6 +31,7 @@ class Process:
         self.child = subprocess.Popen(
             [str(part) for part in command], env=environment, cwd=cwd, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **identity)
+        Process.alive.add(self)
         for stream, pipe in (("out", self.child.stdout), ("err", self.child.stderr)):
             threading.Thread(target=self._read, args=(stream, pipe), daemon=True).start()
 
@@ -100,6 +103,7 @@ class Process:
 
     def kill(self):
         """For clean-up: whatever state it is in, it and its children are gone afterwards."""
+        Process.alive.discard(self)
         try:
             os.killpg(self.child.pid, signal.SIGKILL)
         except ProcessLookupError:
