@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "conf/diff.h"
@@ -16,8 +17,9 @@ namespace {
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kDrainStep = std::chrono::milliseconds(20);
 // Cloud Run kills ten seconds after SIGTERM (product.md §6).
-constexpr Duration kDefaultDrain = std::chrono::seconds(5);
-constexpr Duration kCutAtMost = std::chrono::milliseconds(1500);
+constexpr Duration kAtMost = std::chrono::seconds(5);
+// Of that, for the last words to clients and for the cancelling of what runs.
+constexpr Duration kCutAtMost = std::chrono::milliseconds(500);
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_now().time_since_epoch()).count();
@@ -56,7 +58,6 @@ int App::run() {
 
 void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
   ++shared_.clients;
-  io::tune(fd.get(), nullptr);
   // The worker with the fewest clients; ties in turn, so that a burst does not fall on one.
   std::size_t best = next_worker_++ % workers_.size();
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -69,7 +70,9 @@ void App::on_signal(int number) {
   if (number == SIGHUP) return reload();
   const bool term = number == SIGTERM;
   if (ending_ != Ending::No) return cut();  // the second one: no more patience
-  end(term ? 143 : 130,
+  end(!term                                    ? 130
+      : config_->shutdown.exit_zero_on_sigterm ? 0
+                                               : 143,
       term ? "SIGTERM signal received. Shutting down..." : "SIGINT signal received. Shutting down...");
 }
 
@@ -150,12 +153,12 @@ void App::reload() {
   }
   for (const auto& c : plan.changes) log::info("configuration: " + conf::to_string(c));
   config_ = std::make_shared<const conf::Config>(std::move(plan.config));
+  max_client_conn_ = config_->server.max_client_conn;
   log::set_level(static_cast<log::Level>(config_->log.level));
+  resolver_->set_ttl(config_->server.dns_ttl);
   for (auto& up : shared_.upstreams) {
     for (const auto& u : config_->upstreams) {
-      if (u.name != up->name) continue;
-      if (auto ok = up->set_route(u); !ok)
-        log::error("TLS settings stay as they were", {{"reason", ok.error().what}});
+      if (u.name == up->name) refurnish(u, up->index);
     }
   }
   for (auto& w : workers_) w->post(worker::ConfigChanged{config_});
@@ -163,17 +166,29 @@ void App::reload() {
   log::info("the configuration is loaded", {{"changes", plan.changes.size()}});
 }
 
-std::int64_t App::open_transactions() const {
-  std::int64_t active = 0;
-  registry_->each_pool([&active](const metrics::PoolMetrics& p) {
-    for (const auto& b : p.blocks()) active += b.clients_active.get();
+// Certificates are read again even when no key has changed: the files may have been renewed.
+void App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
+  const auto stay = [&conf](const Error& e) {
+    log::error("TLS settings stay as they were", {{"upstream", conf.name}, {"reason", e.what}});
+  };
+  if (auto ok = shared_.upstreams[upstream]->set_route(conf); !ok) stay(ok.error());
+  const auto context = listener_tls(conf.listen_tls);
+  if (!context) return stay(context.error());
+  for (auto& door : doors_) {
+    if (door->entrance->upstream == upstream) furnish(*door, conf, *context);
+  }
+}
+
+bool App::transactions_open() const {
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) {
+    return w->open_transactions().load(std::memory_order_relaxed) > 0;
   });
-  return active;
 }
 
 void App::end(int code, const char* why) {
   if (ending_ != Ending::No) return;
   log::info(why);
+  notify_systemd("STOPPING=1");
   exit_code_ = code;
   life_ = admin::Life::Stopping;
   shared_.stopping = true;
@@ -182,7 +197,7 @@ void App::end(int code, const char* why) {
   const auto& delay = config_->shutdown.max_sigterm_delay;
   explicit_delay_ = delay.has_value() && *delay > Duration::zero();
   if (delay && *delay == Duration::zero()) return cut();
-  drain_until_ = steady_now() + delay.value_or(kDefaultDrain);
+  drain_until_ = steady_now() + delay.value_or(kAtMost - kCutAtMost);
   if (!explicit_delay_) {
     for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Drain});
   }
@@ -190,13 +205,9 @@ void App::end(int code, const char* why) {
 }
 
 void App::drain_step() {
-  if (ending_ == Ending::Cutting) {  // the workers had their time
-    log::stop(std::chrono::milliseconds(200));
-    ::_exit(exit_code_);
-  }
   if (clients() == 0) return cut();
   if (steady_now() >= drain_until_) {
-    if (explicit_delay_ && open_transactions() > 0) {
+    if (explicit_delay_ && transactions_open()) {
       log::error(std::to_string(clients()) +
                  " connection(s) still open after the delay of --max-sigterm-delay");
       exit_code_ = 1;
@@ -212,7 +223,6 @@ void App::cut() {
   ending_ = Ending::Cutting;
   shared_.stopping = true;
   for (auto& d : doors_) d->listener->close();
-  http_.clear();
   for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Cut});
   const auto until = steady_now() + kCutAtMost;
   while (clients() > 0 && steady_now() < until) ::usleep(2000);
@@ -223,7 +233,7 @@ void App::cut() {
 admin::Health App::health() {
   admin::Health h;
   h.life = [this] { return life_.load(); };
-  h.clients = [this] { return admin::Clients{clients(), config_->server.max_client_conn}; };
+  h.clients = [this] { return admin::Clients{clients(), max_client_conn_}; };
   h.unready = [this]() -> std::string {
     if (!cloudsql_) return {};
     for (const auto& s : cloudsql_->status()) {

@@ -21,6 +21,9 @@
 
 namespace sidepool::app {
 
+// systemd's readiness protocol (sd_notify(3)): a datagram to $NOTIFY_SOCKET, if there is one.
+void notify_systemd(const char* state);
+
 class App {
  public:
   App(cli::RunConfig run, const cli::Inputs& inputs);
@@ -36,7 +39,7 @@ class App {
  private:
   struct Door {  // one listener and what its clients may do
     App* app;
-    std::shared_ptr<worker::Entrance> entrance;
+    std::shared_ptr<const worker::Entrance> entrance;
     std::unique_ptr<io::Listener> listener;
   };
   struct Beat {  // of one loop, written by the control loop, read by HTTP threads
@@ -52,7 +55,11 @@ class App {
   Status start_workers();
   Status open_doors();
   Status open_door(std::uint16_t upstream, const conf::Upstream& conf, const conf::Listener& where,
-                   tls::Context tls);
+                   const tls::Context& tls);
+  // Null: the listeners of this upstream offer no TLS.
+  static Result<tls::Context> listener_tls(const conf::ClientTls& conf);
+  // What a reload may change about a door, for clients that come from now on.
+  static void furnish(Door& door, const conf::Upstream& conf, const tls::Context& tls);
   Status start_http();
   void announce();
   void watch_signals();
@@ -64,13 +71,14 @@ class App {
   void publish_instances();
   bool file_changed();
   void reload();
+  void refurnish(const conf::Upstream& conf, std::uint16_t upstream);
 
   // ending
   void end(int code, const char* why);
   void drain_step();
   void cut();
   std::uint32_t clients() const { return shared_.clients.load(); }
-  std::int64_t open_transactions() const;
+  bool transactions_open() const;
 
   const std::shared_ptr<const conf::Config>& config() const { return config_; }
   admin::Health health();
@@ -94,6 +102,7 @@ class App {
   protocol::Buffer refusal_;  // for connections that no descriptor is left for
   std::atomic<admin::Life> life_{admin::Life::Starting};
   std::atomic<bool> quit_{false};
+  std::atomic<std::uint32_t> max_client_conn_{0};  // of config_, for the threads of the HTTP servers
   struct stat file_ {};
   Ending ending_ = Ending::No;
   int exit_code_ = 0;

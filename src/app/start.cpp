@@ -46,7 +46,8 @@ std::string uuid() {
          h.substr(20);
 }
 
-// systemd's readiness protocol (sd_notify(3)): a datagram to $NOTIFY_SOCKET.
+}  // namespace
+
 void notify_systemd(const char* state) {
   const char* path = std::getenv("NOTIFY_SOCKET");  // NOLINT(concurrency-mt-unsafe): nobody changes it
   if (!path || (path[0] != '/' && path[0] != '@')) return;
@@ -65,8 +66,6 @@ void notify_systemd(const char* state) {
   }
 }
 
-}  // namespace
-
 Status App::start() {
   ignore_sigpipe();
   log::Options options;
@@ -79,11 +78,12 @@ Status App::start() {
   auto loop = io::Loop::create();
   if (!loop) return tl::unexpected(loop.error());
   loop_ = std::move(*loop);
+  max_client_conn_ = config_->server.max_client_conn;
   registry_ = std::make_unique<metrics::Registry>(worker_count(config_->server.workers),
                                                   metrics::Identity{SIDEPOOL_VERSION, uuid(), {}}, [this] {
                                                     metrics::ProcessGauges g;
                                                     g.clients = clients();
-                                                    g.clients_limit = config_->server.max_client_conn;
+                                                    g.clients_limit = max_client_conn_;
                                                     g.workers = static_cast<std::uint32_t>(workers_.size());
                                                     g.log_lines_dropped = log::dropped();
                                                     g.ready = life_.load() == admin::Life::Serving;
@@ -133,6 +133,7 @@ Status App::start_cloudsql() {
 
 Status App::start_upstreams() {
   resolver_ = std::make_unique<upstream::Resolver>();
+  resolver_->set_ttl(config_->server.dns_ttl);
   shared_.resolver = resolver_.get();
   shared_.registry = registry_.get();
   shared_.statement_token = random_hex(12);
@@ -179,28 +180,42 @@ Status App::open_doors() {
                                       "Raise the limit of open files (RLIMIT_NOFILE)."});
   for (std::uint16_t i = 0; i < config_->upstreams.size(); ++i) {
     const auto& u = config_->upstreams[i];
-    tls::Context context;
-    if (u.listen_tls.mode != conf::ClientTlsMode::Disable) {
-      tls::ListenerTls t;
-      t.cert_file = u.listen_tls.cert_file;
-      t.key_file = u.listen_tls.key_file;
-      t.ca_file = u.listen_tls.ca_file;
-      const bool verify = u.listen_tls.mode == conf::ClientTlsMode::VerifyCa ||
-                          u.listen_tls.mode == conf::ClientTlsMode::VerifyFull;
-      t.client_cert = verify ? tls::ClientCert::Required : tls::ClientCert::None;
-      auto made = tls::listener_context(t);
-      if (!made) return tl::unexpected(made.error());
-      context = std::move(*made);
-    }
+    auto context = listener_tls(u.listen_tls);
+    if (!context) return tl::unexpected(context.error());
     for (const auto& l : u.listeners) {
-      if (auto ok = open_door(i, u, l, context); !ok) return ok;
+      if (auto ok = open_door(i, u, l, *context); !ok) return ok;
     }
   }
   return {};
 }
 
+Result<tls::Context> App::listener_tls(const conf::ClientTls& conf) {
+  using Mode = conf::ClientTlsMode;
+  if (conf.mode == Mode::Disable) return tls::Context{};
+  tls::ListenerTls t;
+  t.cert_file = conf.cert_file;
+  t.key_file = conf.key_file;
+  t.ca_file = conf.ca_file;
+  const bool verify = conf.mode == Mode::VerifyCa || conf.mode == Mode::VerifyFull;
+  t.client_cert = verify ? tls::ClientCert::Required : tls::ClientCert::None;
+  return tls::listener_context(t);
+}
+
+// Clients of a door share its entrance, so it is replaced and never changed.
+void App::furnish(Door& door, const conf::Upstream& u, const tls::Context& tls) {
+  auto keepalive = worker::keepalive_of(u.pool);
+  keepalive.user_timeout = {};  // a client that merely reads slowly is none of the kernel's business
+  door.listener->set_keepalive(keepalive);
+  if (door.entrance->reach == io::Reach::UnixSocket) return;  // never TLS
+  auto next = std::make_shared<worker::Entrance>(*door.entrance);
+  next->tls = tls;
+  next->tls_required = tls != nullptr && u.listen_tls.mode != conf::ClientTlsMode::Allow;
+  next->certificate_is_user = tls != nullptr && u.listen_tls.mode == conf::ClientTlsMode::VerifyFull;
+  door.entrance = std::move(next);
+}
+
 Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const conf::Listener& where,
-                      tls::Context tls) {
+                      const tls::Context& tls) {
   const std::string shown = u.is_cloudsql() ? u.instance : u.name;
   const auto wrong = [&shown](const Error& e) {
     return fail(e.code, "[" + shown + "] could not listen: " + e.what, e.sys, e.reason);
@@ -222,21 +237,19 @@ Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const con
   if (!listener) return wrong(listener.error());
   auto door = std::make_unique<Door>();
   door->app = this;
-  door->entrance = std::make_shared<worker::Entrance>();
-  door->entrance->upstream = upstream;
-  door->entrance->reach = (*listener)->reach();
-  door->entrance->remote_opt_in = where.remote_opt_in != conf::RemoteOptIn::No;
-  door->entrance->name = (*listener)->address().text();
-  if (!where.address.is_unix()) {
-    door->entrance->tls_required = tls != nullptr && u.listen_tls.mode != conf::ClientTlsMode::Allow;
-    door->entrance->tls = std::move(tls);
-  }
+  auto entrance = std::make_shared<worker::Entrance>();
+  entrance->upstream = upstream;
+  entrance->reach = (*listener)->reach();
+  entrance->remote_opt_in = where.remote_opt_in != conf::RemoteOptIn::No;
+  entrance->name = (*listener)->address().text();
+  door->entrance = std::move(entrance);
+  door->listener = std::move(*listener);
+  furnish(*door, u, tls);
   if (door->entrance->reach == io::Reach::Network && where.remote_opt_in == conf::RemoteOptIn::FlagOrEnv) {
     log::warn("whoever reaches this address may use the logins that need no password",
               {{"address", door->entrance->name}});
   }
   log::info("[" + shown + "] Listening on " + door->entrance->name);
-  door->listener = std::move(*listener);
   doors_.push_back(std::move(door));
   return {};
 }

@@ -63,6 +63,13 @@ void Connector::cancel() noexcept {
   dialer_.cancel();
 }
 
+io::Stream Connector::give_up() noexcept {
+  watch_.stop();  // before the socket goes
+  auto stream = std::exchange(connection_.stream, io::Stream{});
+  cancel();
+  return stream;
+}
+
 void Connector::reset() noexcept {
   step_ = Step::Idle;
   kick_.cancel();

@@ -56,6 +56,9 @@ class Connector final : private Dialer::Owner {
   // After an answer to on_need_password(), a refusal included.
   void resume() noexcept;
   void cancel() noexcept;
+  // As cancel(), but the connection, if it had come so far, is the caller's: whoever counts connections waits
+  // for its end. Not open if there is none.
+  io::Stream give_up() noexcept;
   bool active() const noexcept { return step_ != Step::Idle; }
 
   // REQUIRES: inside or after on_need_password(), before the next callback.

@@ -148,6 +148,8 @@ Dialer::Step Dialer::next_address() noexcept {
 Dialer::Step Dialer::address_failed(Error error) noexcept {
   watch_.stop();
   stream_.close();
+  // The name may point elsewhere by now, as after a failover.
+  resolver_.forget(route_.endpoints[endpoint_]);
   last_ = LastError{Phase::Connect, std::move(error)};
   ++address_;
   return Step::NextAddress;

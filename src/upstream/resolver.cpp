@@ -8,9 +8,11 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 namespace sidepool::upstream {
 
@@ -27,6 +29,14 @@ struct Resolver::Job {
   int code = 0;
   int sys = 0;
   Addresses found;
+
+  void answer(int result, int error, Addresses addresses) {
+    std::lock_guard lock(mutex);
+    code = result, sys = error;
+    found = std::move(addresses);
+    done = true;
+    if (wake) uv_async_send(wake);
+  }
 };
 
 // What the threads need, kept alive by them: they outlive the Resolver if a lookup hangs. mutex guards all
@@ -39,6 +49,18 @@ struct Resolver::Shared {
   unsigned max_threads = 0;
   bool stopping = false;
   Lookup lookup = nullptr;
+  Duration ttl{};
+  struct Known {
+    Addresses addresses;
+    Time since;
+  };
+  std::map<std::pair<std::string, std::uint16_t>, Known> known;  // names are the configuration's: few
+
+  // REQUIRES: the lock. Null: nobody knows.
+  const Addresses* find(const Job& job) const {
+    const auto at = known.find({job.host, job.port});
+    return at != known.end() && steady_now() - at->second.since < ttl ? &at->second.addresses : nullptr;
+  }
 
   static void serve(const std::shared_ptr<Shared>& self) {
     std::unique_lock lock(self->mutex);
@@ -49,28 +71,35 @@ struct Resolver::Shared {
       if (self->stopping) return;
       auto job = std::move(self->queue.front());
       self->queue.pop_front();
+      if (const auto* again = self->find(*job)) {  // found while this job was queued
+        job->answer(0, 0, *again);
+        continue;
+      }
       lock.unlock();
-      run(*job, self->lookup);
-      job.reset();
+      auto found = run(*job, self->lookup);
       lock.lock();
+      if (!found.empty() && self->ttl > Duration::zero()) {
+        if (self->known.size() >= kMostKnown) self->known.clear();
+        self->known[{job->host, job->port}] = {std::move(found), steady_now()};
+      }
+      job.reset();
     }
   }
 
-  static void run(Job& job, Lookup lookup) {
+  // What was found; nothing if the lookup failed or nobody wants it any more.
+  static Addresses run(Job& job, Lookup lookup) {
     {
       std::lock_guard job_lock(job.mutex);
-      if (!job.wake) return;  // cancelled while it was queued
+      if (!job.wake) return {};  // cancelled while it was queued
     }
     Addresses found;
     const int code = lookup(job.host, job.port, found);
     const int sys = errno;
-    std::lock_guard job_lock(job.mutex);
-    job.code = code;
-    job.sys = sys;
-    job.found = std::move(found);
-    job.done = true;
-    if (job.wake) uv_async_send(job.wake);
+    job.answer(code, sys, found);
+    return code == 0 ? found : Addresses{};
   }
+
+  static constexpr std::size_t kMostKnown = 1024;
 };
 
 namespace {
@@ -111,8 +140,20 @@ Resolver::~Resolver() {
   shared_->more.notify_all();
 }
 
+void Resolver::set_ttl(Duration ttl) {
+  std::lock_guard lock(shared_->mutex);
+  shared_->ttl = ttl;
+  if (ttl <= Duration::zero()) shared_->known.clear();
+}
+
+void Resolver::forget(const Endpoint& endpoint) {
+  std::lock_guard lock(shared_->mutex);
+  shared_->known.erase({endpoint.host, endpoint.port});
+}
+
 void Resolver::submit(std::shared_ptr<Job> job) {
   std::lock_guard lock(shared_->mutex);
+  if (const auto* known = shared_->find(*job)) return job->answer(0, 0, *known);
   shared_->queue.push_back(std::move(job));
   if (shared_->idle < shared_->queue.size() && shared_->threads < shared_->max_threads) {
     std::thread(&Shared::serve, shared_).detach();

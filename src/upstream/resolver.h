@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/clock.h"
 #include "src/base/result.h"
 #include "src/io/loop.h"
 #include "src/io/socket.h"
@@ -18,6 +19,9 @@ using Addresses = std::vector<io::SocketAddress>;  // in the order of getaddrinf
 // own and not libuv's pool, because a loop cannot be closed before its requests in that pool have ended, and
 // a dead name server holds getaddrinfo for many seconds: here a lookup that nobody wants any more finishes by
 // itself, and the destructor does not wait for it either. Thread-safe.
+//
+// An answer is used again for the time-to-live that the owner has set (none at first), because getaddrinfo
+// does not tell the name server's; a burst of dials then costs one lookup.
 class Resolver {
  public:
   // The names are looked up with the C library, so /etc/hosts, nsswitch and search domains hold.
@@ -28,6 +32,11 @@ class Resolver {
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
+
+  // 0: every lookup asks. Holds for what is kept already, too.
+  void set_ttl(Duration ttl);
+  // What is known of this name led nowhere: the next lookup asks again.
+  void forget(const Endpoint& endpoint);
 
  private:
   friend class Resolution;

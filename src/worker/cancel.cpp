@@ -41,18 +41,18 @@ void CancelConnection::on_route(Result<upstream::Route> route) {
 }
 
 void CancelConnection::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
+  const Worker::Turn turn(worker_);
   stream_ = std::move(connected.stream);
   if (watch_.start(worker_.loop().uv(), stream_.fd(), this, &CancelConnection::on_event) != 0) {
     over(false);
   } else {
     advance();
   }
-  worker_.settle();
 }
 
 void CancelConnection::on_dial_failed(upstream::Dialer&, upstream::Failure) noexcept {
+  const Worker::Turn turn(worker_);
   over(false);
-  worker_.settle();
 }
 
 void CancelConnection::advance() {
@@ -65,7 +65,8 @@ void CancelConnection::advance() {
   }
   for (;;) {  // nothing but the end is expected; an answer to the metadata exchange may come before it
     const auto r = stream_.read(worker_.scratch());
-    if (r.status == io::Io::Closed || r.status == io::Io::Failed) return over(true);
+    if (r.status == io::Io::Closed) return over(true);
+    if (r.status == io::Io::Failed) return over(false);  // whether the server has read it cannot be known
     if (r.status != io::Io::Done) break;
   }
   watch_.arm(UV_READABLE);
@@ -73,16 +74,14 @@ void CancelConnection::advance() {
 
 void CancelConnection::on_event(void* self, int) noexcept {
   auto& c = *static_cast<CancelConnection*>(self);
-  auto& worker = c.worker_;
+  const Worker::Turn turn(c.worker_);
   c.advance();
-  worker.settle();
 }
 
 void CancelConnection::on_timer(TimerNode& node) noexcept {
   auto& c = owner_of<&CancelConnection::timer_>(node);
-  auto& worker = c.worker_;
+  const Worker::Turn turn(c.worker_);
   c.over(false);
-  worker.settle();
 }
 
 void CancelConnection::over(bool delivered) {

@@ -24,6 +24,12 @@ constexpr ErrorFields kShutDown{"FATAL",
                                 "sidepool is shutting down.",
                                 {}};
 
+// Unread bytes would turn the close into a reset, which can overtake the last words that the client was sent.
+void discard_input(io::Stream& stream, std::span<std::uint8_t> to) {
+  for (int i = 0; i < 16 && stream.read(to).status == io::Io::Done; ++i) {
+  }
+}
+
 }  // namespace
 
 Client::Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress peer,
@@ -35,18 +41,21 @@ Client::Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress pee
       stream_(std::move(stream)),
       out_(worker.chunks()),
       server_out_(worker.chunks()),
-      timer_(&Client::on_timer) {}
+      timer_(&Client::on_timer),
+      again_(&Client::on_again) {}
 
 Client::~Client() {
   show(Shown::None);
+  if (in_transaction_) worker_.open_transactions().fetch_sub(1, std::memory_order_relaxed);
   watch_.stop();
   stream_.close();
 }
 
 bool Client::start() {
   if (watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) != 0) return false;
+  if (!arm(UV_READABLE)) return false;
   login_ = std::make_unique<Login>(*this);
-  return arm(UV_READABLE);
+  return true;
 }
 
 bool Client::arm(int events) { return gone_ || watch_.arm(events) == 0; }
@@ -56,23 +65,21 @@ std::uint32_t Client::pid() const noexcept {
 }
 
 bool Client::matches(Bytes secret) const noexcept {
-  return (session_ || pass_) && secret.size() == cancel_key_.size &&
+  return (session_ || pass_) && !secret.empty() && secret.size() == cancel_key_.size &&
          CRYPTO_memcmp(secret.data(), cancel_key_.secret.data(), secret.size()) == 0;
 }
 
 void Client::on_event(void* self, int events) noexcept {
   auto& c = *static_cast<Client*>(self);
+  const Worker::Turn turn(c.worker_);
   c.on_socket(events);
   c.after();
-  c.worker_.settle();
 }
 
 void Client::on_socket(int events) {
   if (disposed_) return;
-  if ((events & UV_WRITABLE) != 0 && has_output()) {
-    const auto r = out_.flush(stream_);
-    if (r.status == io::Io::Failed) return client_gone();
-  }
+  if ((events & UV_WRITABLE) != 0 && has_output() && !flush_output()) return client_gone();
+  if (finishing_ && !has_output()) return client_gone();
   if (finishing_ && (events & (UV_READABLE | UV_DISCONNECT)) != 0) {
     const auto r = stream_.read(worker_.scratch());  // what a client still says is of no interest
     if (r.status == io::Io::Closed || r.status == io::Io::Failed) return client_gone();
@@ -82,6 +89,12 @@ void Client::on_socket(int events) {
   if (login_) return login_->on_readable();
   if (pass_) return pass_->on_client_event(events);
   if (session_) read_client();
+}
+
+bool Client::flush_output() {
+  const auto r = out_.flush(stream_);
+  if (r.n > 0) output_since_ = worker_.loop().now();
+  return r.status != io::Io::Failed;
 }
 
 void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
@@ -123,6 +136,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   actions.clear();
   session_->begin(std::move(startup), std::move(known), actions);
   run(actions);
+  offer_held();
 }
 
 // LoginDone: what a client waits for after its login.
@@ -158,7 +172,9 @@ bool Client::send(Bytes bytes) {
 }
 
 void Client::finish() {
+  if (gone_) return;
   finishing_ = true;
+  phase_since_ = worker_.loop().now();
   if (!has_output()) client_gone();
 }
 
@@ -166,15 +182,13 @@ void Client::finish() {
 void Client::client_gone() {
   if (std::exchange(gone_, true)) return;
   watch_.stop();
+  again_.cancel();
+  if (finishing_) discard_input(stream_, worker_.aside());
   stream_.close();
   out_.clear();
   if (login_) login_->cancel();
   if (pass_) pass_->on_client_gone();
-  if (ticket_ && session_ && session_->phase() == pool::Phase::Waiting) {
-    auto& orders = worker_.orders();
-    if (up_->shared->broker.cancel(*ticket_, steady_now(), orders)) ticket_.reset();
-    worker_.carry_out(*up_->shared, orders);
-  }
+  if (ticket_ && session_) leave_queue();
   if (session_ && session_->phase() != pool::Phase::Closed) {
     auto& actions = worker_.actions();
     actions.clear();
@@ -195,7 +209,7 @@ void Client::on_login_slot(pool::ServerId slot) {
   } else if (pass_) {
     pass_->on_slot(slot);
   } else {
-    auto& orders = worker_.orders();
+    pool::Orders orders;
     auto& up = *worker_.shared().upstreams[entrance_->upstream];
     up.broker.login_ended(slot, true, steady_now(), orders);
     worker_.carry_out(up, orders);
@@ -224,13 +238,18 @@ void Client::on_cancel_request(io::Stream requester) {
     return worker_.cancel(*server_, id(), std::move(requester));
   }
   if (session_->phase() != pool::Phase::Waiting || !ticket_) return;
-  auto& orders = worker_.orders();
-  const bool taken_back = up_->shared->broker.cancel(*ticket_, steady_now(), orders);
-  worker_.carry_out(*up_->shared, orders);
-  if (!taken_back) return;  // a server is on its way; too late, as it can be on a direct connection
-  ticket_.reset();
+  if (!leave_queue()) return;  // a server is on its way; too late, as it can be on a direct connection
   refuse(kCancelledWaiting);
   after();
+}
+
+// False: too late, a server is on its way.
+bool Client::leave_queue() {
+  pool::Orders orders;
+  const bool taken_back = up_->shared->broker.cancel(*ticket_, steady_now(), orders);
+  if (taken_back) ticket_.reset();
+  worker_.carry_out(*up_->shared, orders);
+  return taken_back;
 }
 
 void Client::on_cancel_done(bool server_unfit) {
@@ -245,23 +264,38 @@ void Client::on_cancel_done(bool server_unfit) {
 
 void Client::on_stop(StopStep step) {
   if (gone_ || finishing_) return;
-  if (session_) {
-    const auto p = session_->phase();
-    if (step == StopStep::Drain && p != pool::Phase::Idle) return;
-    if (p == pool::Phase::Closed) return;
-    auto& actions = worker_.actions();
-    actions.clear();
-    session_->end(kShutDown, actions);
-    run(actions);
-    if (step == StopStep::Cut || p == pool::Phase::Idle) finish();
-  } else if (login_ || step == StopStep::Cut) {
-    protocol::Buffer bytes;
-    protocol::error_response(bytes, {"FATAL", "57P03", "sidepool is shutting down", {}, {}});
-    if (login_) send(bytes);
-    if (login_) login_->cancel();
+  if (login_) {
+    login_->on_stop();
+  } else if (pass_ && step == StopStep::Cut) {
+    pass_->cancel(io::Stream{});
     finish();
+  } else if (session_) {
+    const auto p = session_->phase();
+    const bool idle = p == pool::Phase::Idle || p == pool::Phase::Holding;
+    if (p != pool::Phase::Closed && (step == StopStep::Cut || idle)) dismiss(kShutDown);
   }
   after();
+}
+
+// The client is told to go, and what it has running is stopped.
+void Client::dismiss(const ErrorFields& why) {
+  const bool running = session_->phase() == pool::Phase::Running;
+  if (ticket_) leave_queue();
+  auto& actions = worker_.actions();
+  actions.clear();
+  session_->end(why, actions);
+  run(actions);
+  if (running) cancel_running();
+  finish();
+}
+
+// A server at work on what nobody waits for any more. It keeps its slot, and this client, until that has
+// ended.
+void Client::cancel_running() {
+  if (!server_ || !session_ || session_->phase() != pool::Phase::Draining) return;
+  if (std::exchange(cancel_sent_, true)) return;
+  session_->on_cancel_begun();
+  worker_.cancel(*server_, id(), io::Stream{});
 }
 
 // The session gets an error for one cycle instead of a server.
@@ -282,7 +316,12 @@ void Client::count_events() {
   const auto e = session_->take_events();
   auto& c = counters();
   if (e.queries) c.queries.add(e.queries);
-  if (e.transactions) c.transactions.add(e.transactions);
+  if (e.transactions) {
+    c.transactions.add(e.transactions);
+    const auto now = steady_now();
+    c.transaction.observe(now - transaction_since_);
+    transaction_since_ = now;  // a pinned client's next one begins no earlier
+  }
   if (e.resets) c.resets.add(e.resets);
   if (e.replays) c.replays.add(e.replays);
   if (e.parses) c.prepared.add(e.parses);
@@ -317,6 +356,27 @@ void Client::show(Shown s) {
   shown_ = s;
 }
 
+void Client::note_phase(pool::Phase now) {
+  using pool::Phase;
+  if (now != phase_) {
+    const auto busy = [](Phase p) { return p == Phase::Running || p == Phase::IdleInTransaction; };
+    if (now == Phase::Running) query_since_ = steady_now();
+    if (phase_ == Phase::Running) counters().query.observe(steady_now() - query_since_);
+    if (busy(now) && !busy(phase_)) transaction_since_ = steady_now();
+    if (!busy(now) && now != Phase::Draining) wrote_ = false;
+    if (busy(now) != in_transaction_) {
+      in_transaction_ = busy(now);
+      worker_.open_transactions().fetch_add(in_transaction_ ? 1 : -1, std::memory_order_relaxed);
+    }
+    phase_ = now;
+    phase_since_ = worker_.loop().now();
+  }
+  show(now == Phase::Idle      ? Shown::Idle
+       : now == Phase::Waiting ? Shown::Waiting
+       : now == Phase::Closed  ? Shown::None
+                               : Shown::Active);
+}
+
 // At the end of every event of this client.
 void Client::after() {
   if (disposed_) return;
@@ -329,14 +389,11 @@ void Client::after() {
   }
   if (session_) {
     const auto p = session_->phase();
-    if (p != phase_) {
-      phase_ = p;
-      phase_since_ = worker_.loop().now();
+    if (worker_.stopping() && !gone_ && !finishing_ &&
+        (p == pool::Phase::Idle || p == pool::Phase::Holding)) {
+      return on_stop(*worker_.stopping());
     }
-    show(p == pool::Phase::Idle      ? Shown::Idle
-         : p == pool::Phase::Waiting ? Shown::Waiting
-         : p == pool::Phase::Closed  ? Shown::None
-                                     : Shown::Active);
+    note_phase(p);
   }
   update_watches();
   update_timer();

@@ -24,7 +24,7 @@ class PassThrough;
 struct CancelKey {
   static constexpr std::uint32_t kMark = 0x40000000, kSlotBits = 20, kWorkerBits = 4;
   std::array<std::uint8_t, 32> secret{};
-  std::uint8_t size = 4;  // 32 under protocol 3.2
+  std::uint8_t size = 0;  // 4, or 32 under protocol 3.2; 0: the client has none yet
   protocol::Bytes bytes() const noexcept { return {secret.data(), size}; }
 };
 
@@ -77,6 +77,7 @@ class Client final : public Server::User {
   io::Stream& stream() noexcept { return stream_; }
   bool arm(int events);
   bool has_output() const noexcept { return !out_.empty() || stream_.holds_output(); }
+  Time output_since() const noexcept { return output_since_; }
   CancelKey& cancel_key() noexcept { return cancel_key_; }
   std::uint32_t pid() const noexcept;
 
@@ -86,7 +87,9 @@ class Client final : public Server::User {
 
   static void on_event(void* self, int events) noexcept;
   static void on_timer(TimerNode& node) noexcept;
+  static void on_again(io::Deferred& work) noexcept;
   void on_socket(int events);
+  bool flush_output();
   void read_client();
   void feed(protocol::Bytes bytes);
   void offer_held();
@@ -98,7 +101,6 @@ class Client final : public Server::User {
   void act(pool::Do what);
   // Put off to the end of the event, by the worker.
   void on_refused_by_broker();
-  void on_look_again_at_sockets();
   void on_upstream_error(const pool::OpenError& error);
   protocol::ErrorFields wait_error();
   void acquire();
@@ -107,6 +109,10 @@ class Client final : public Server::User {
   void write(pool::Do to, std::span<const io::ConstBytes> pieces);
   void welcome();
   void client_gone();
+  void dismiss(const protocol::ErrorFields& why);
+  void cancel_running();
+  bool leave_queue();
+  void note_phase(pool::Phase now);
   void refuse(const protocol::ErrorFields& why);
   metrics::PoolCounters& counters();
   void count_events();
@@ -137,7 +143,9 @@ class Client final : public Server::User {
   std::unique_ptr<Server> granted_;       // to be told to the session as soon as it is not at work
   protocol::Bytes* server_in_ = nullptr;  // what on_server() has not taken, while it runs
   TimerNode timer_;
-  Time timer_at_{}, phase_since_{}, transaction_since_{}, request_since_{};
+  io::Deferred again_;  // reading goes on in the next turn: what TLS holds wakes no watch
+  Time timer_at_{}, phase_since_{}, transaction_since_{}, request_since_{}, query_since_{};
+  Time output_since_{};  // of the last byte that the client took, while some wait for it
   pool::Phase phase_ = pool::Phase::Idle;
   std::optional<pool::Ticket> ticket_;
   std::optional<pool::OpenError> open_error_;  // what wait_error() borrows from
@@ -149,7 +157,10 @@ class Client final : public Server::User {
   bool gone_ = false;       // the client's socket is of no more use
   bool finishing_ = false;  // closes when everything has been written
   bool disposed_ = false;
-  bool at_work_ = false;  // inside run(): grants wait
+  bool at_work_ = false;         // inside run(): grants wait
+  bool wrote_ = false;           // to the server, which may be at work on it
+  bool cancel_sent_ = false;     // by us, to the server we have
+  bool in_transaction_ = false;  // counted in open_transactions()
 };
 
 }  // namespace sidepool::worker

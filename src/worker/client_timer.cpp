@@ -42,19 +42,23 @@ std::optional<Time> Client::deadline() const {
   const auto consider = [&first](Duration after, Time since) {
     if (after > Duration::zero() && (!first || since + after < *first)) first = since + after;
   };
+  if (gone_) return first;
   if (finishing_) {
     consider(kLastWrite, phase_since_);
     return first;
   }
   if (login_) return login_->deadline();
-  if (!session_ || gone_) return first;
+  if (pass_) return pass_->deadline();
+  if (!session_) return first;
   const auto& c = up_->conf->pool;
+  if (!out_.empty()) consider(c.client_write_timeout, output_since_);
   switch (phase_) {
     case pool::Phase::Idle:
+    case pool::Phase::Holding:
       consider(c.client_idle_timeout, phase_since_);
       break;
     case pool::Phase::Waiting:
-      consider(c.query_wait_timeout, phase_since_);
+      if (ticket_) consider(c.query_wait_timeout, phase_since_);
       break;
     case pool::Phase::IdleInTransaction:
       consider(c.idle_transaction_timeout, phase_since_);
@@ -63,9 +67,7 @@ std::optional<Time> Client::deadline() const {
     case pool::Phase::Running:
       consider(c.query_timeout, phase_since_);
       consider(c.transaction_timeout, transaction_since_);
-      if (!out_.empty()) consider(c.client_write_timeout, phase_since_);
       break;
-    case pool::Phase::Holding:
     case pool::Phase::Draining:
     case pool::Phase::Closed:
       break;
@@ -82,51 +84,47 @@ void Client::update_timer() {
 
 void Client::on_timer(TimerNode& node) noexcept {
   auto& c = owner_of<&Client::timer_>(node);
+  const Worker::Turn turn(c.worker_);
   const auto due = c.deadline();
   if (due && *due <= c.worker_.loop().now()) c.on_deadline();
   c.after();
-  c.worker_.settle();
 }
 
 void Client::on_deadline() {
   if (finishing_) return client_gone();
   if (login_) return login_->on_deadline();
+  if (pass_) return pass_->on_deadline();
   if (!session_) return;
   const auto now = worker_.loop().now();
   const auto& c = up_->conf->pool;
   const bool transaction_over =
       c.transaction_timeout > Duration::zero() && now - transaction_since_ >= c.transaction_timeout;
+  if (!out_.empty() && c.client_write_timeout > Duration::zero() &&
+      now - output_since_ >= c.client_write_timeout) {
+    counters().errors.add("timeout");
+    return client_gone();  // it does not read: there is no way to tell it
+  }
   const ErrorFields* why = nullptr;
   switch (phase_) {
     case pool::Phase::Idle:
+    case pool::Phase::Holding:
       why = &kIdle;
       break;
-    case pool::Phase::Waiting: {
-      if (!ticket_) return;
-      auto& orders = worker_.orders();
-      const bool taken_back = up_->shared->broker.cancel(*ticket_, steady_now(), orders);
-      worker_.carry_out(*up_->shared, orders);
-      if (!taken_back) return;  // a server is on its way
-      ticket_.reset();
-      phase_since_ = now;
+    case pool::Phase::Waiting:
+      if (!ticket_ || !leave_queue()) return;  // or a server is on its way
       return refuse(wait_error());
-    }
     case pool::Phase::IdleInTransaction:
       why = transaction_over ? &kTransaction : &kIdleTransaction;
       break;
     case pool::Phase::Running:
       why = transaction_over ? &kTransaction : &kQuery;
       break;
-    case pool::Phase::Holding:
     case pool::Phase::Draining:
     case pool::Phase::Closed:
       return;
   }
   counters().errors.add(why->code == "57P05" ? "idle" : "timeout");
-  auto& actions = worker_.actions();
-  actions.clear();
-  session_->end(*why, actions);
-  run(actions);
+  dismiss(*why);
 }
 
 // What a client that waited in vain is told: the reason why no server could be opened, if that is it.
@@ -156,12 +154,6 @@ void Client::on_upstream_error(const pool::OpenError& error) {
   if (!session_ || session_->phase() != pool::Phase::Waiting) return;
   ticket_.reset();
   refuse({"ERROR", error.sqlstate, error.message, {}, {}});
-  after();
-}
-
-void Client::on_look_again_at_sockets() {
-  if (server_ && out_.empty()) read_server();
-  if (session_ && wants_client_bytes() && stream_.holds_input()) read_client();
   after();
 }
 

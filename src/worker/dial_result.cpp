@@ -9,6 +9,12 @@
 
 namespace sidepool::worker {
 
+namespace {
+// PBKDF2 runs on the loop, for whoever is slow to answer: PostgreSQL's default is 4096 rounds (5 ms), more
+// than this (scram_iterations of PostgreSQL 16) would let one server stall everybody.
+constexpr std::uint32_t kMostScramIterations = 100'000;
+}  // namespace
+
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
                                            const conf::PoolConfig& conf, const pool::Settings& set) {
   protocol::LoginParameters p;
@@ -19,6 +25,7 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
   std::array<std::uint8_t, 18> random;
   fill_random(random);
   p.nonce = protocol::scram_nonce(random);
+  p.max_scram_iterations = kMostScramIterations;
   return p;
 }
 

@@ -25,6 +25,8 @@ class Login final : public upstream::Connector::Owner {
   void cancel();
   std::optional<Time> deadline() const { return deadline_; }
   void on_deadline();
+  // The process ends.
+  void on_stop();
 
  private:
   enum class Step : std::uint8_t {
@@ -61,11 +63,10 @@ class Login final : public upstream::Connector::Owner {
   void answer_database();
   void logged_in(upstream::Ready ready);
   void tell_failure(const upstream::Failure& failure);
-  void end_slot(bool peer_closed);
+  void end_slot(io::Stream stream, bool say_terminate);
   void pass_through();
   void admit(PoolEntry& pool);
   bool may_ask_cleartext() const;
-  void finish_event();
 
   Client& client_;
   Worker& worker_;

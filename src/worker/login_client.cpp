@@ -28,21 +28,27 @@ void Login::cancel() {
   if (step_ == Step::Over) return;
   step_ = Step::Over;
   route_.cancel();
-  const bool dialled = connector_ && connector_->active();
+  auto connection = connector_ ? connector_->give_up() : io::Stream{};
   connector_.reset();
   if (ticket_) {
-    auto& orders = worker_.orders();
+    pool::Orders orders;
     up_->shared->broker.cancel(*ticket_, steady_now(),
                                orders);  // a slot that is on its way is given back there
     ticket_.reset();
     worker_.carry_out(*up_->shared, orders);
   }
-  if (slot_) end_slot(!dialled);
+  end_slot(std::move(connection), false);
 }
 
 void Login::on_deadline() {
   worker_.shared().registry->client_refused("client_login_timeout");
+  if (step_ == Step::Handshake) return drop();  // nothing can be said inside half a handshake
   refuse({"FATAL", "08006", "the login took too long (client_login_timeout)", {}, {}});
+}
+
+void Login::on_stop() {
+  if (step_ == Step::Handshake) return drop();
+  refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
 }
 
 // Direct TLS begins with the first byte, which has to stay in the socket for the handshake.
@@ -102,8 +108,8 @@ void Login::on_event(Event e, Bytes& rest) {
       return drop();  // its bytes are gone from the socket; only without TLS of our own can this come here
     case Event::GotCancel: {
       auto cancel = accept_.cancel();
+      client_.stop_watching();  // from now on the socket is another worker's
       auto stream = std::move(client_.stream());
-      step_ = Step::Over;
       worker_.route_cancel({cancel.pid, std::move(cancel.key), std::move(stream)});
       return drop();
     }
@@ -124,7 +130,7 @@ void Login::on_event(Event e, Bytes& rest) {
       log::debug("client login failed",
                  {{"client", client_.peer().text()}, {"reason", accept_.failure_text()}});
       flush_accept();
-      step_ = Step::Over;
+      cancel();
       return client_.finish();
   }
 }
@@ -215,6 +221,8 @@ void Login::decide() {
   const auto& s = accept_.startup();
   pool_ = up_->shared->find(s.database, s.user);
   if (!pool_) return want_slot(false);
+  if (password_)
+    return want_slot(true);  // a trial login that was sent back: the client has been asked already
   const bool trust = up_->conf->client_auth == conf::ClientAuth::Trust;
   const auto& ttl = up_->conf->pool.auth_ttl;
   if (trust) return admit(*pool_);

@@ -16,7 +16,7 @@ using protocol::ErrorFields;
 void Login::want_slot(bool trial) {
   step_ = Step::WaitingSlot;
   const auto& s = accept_.startup();
-  auto& orders = worker_.orders();
+  pool::Orders orders;
   const pool::LoginFor what = trial
                                   ? pool::LoginFor{pool::TrialLogin{pool_->id}}
                                   : pool::LoginFor{pool::FirstLogin{Upstream::identity(s.database, s.user)}};
@@ -36,7 +36,7 @@ void Login::want_slot(bool trial) {
 void Login::on_slot(pool::ServerId slot) {
   ticket_.reset();
   if (step_ != Step::WaitingSlot) {
-    auto& orders = worker_.orders();
+    pool::Orders orders;
     up_->shared->broker.login_ended(slot, true, steady_now(), orders);
     return worker_.carry_out(*up_->shared, orders);
   }
@@ -50,11 +50,11 @@ void Login::on_look_again() {
   if (step_ == Step::WaitingSlot) decide();
 }
 
-void Login::end_slot(bool peer_closed) {
+// A slot is free when the peer has closed (product.md §5, The bound), also that of a login nobody wants any
+// more.
+void Login::end_slot(io::Stream stream, bool say_terminate) {
   if (!slot_) return;
-  auto& orders = worker_.orders();
-  up_->shared->broker.login_ended(*std::exchange(slot_, std::nullopt), peer_closed, steady_now(), orders);
-  worker_.carry_out(*up_->shared, orders);
+  worker_.close_login(*up_->shared, *std::exchange(slot_, std::nullopt), std::move(stream), say_terminate);
 }
 
 void Login::connect() {
@@ -80,9 +80,11 @@ void Login::on_route(Result<upstream::Route> route) {
 }
 
 void Login::on_need_password(upstream::Connector&) noexcept {
+  const Worker::Turn turn(worker_);
+  auto& client = client_;
   database_asks_ = true;
   answer_database();
-  finish_event();
+  client.event_done();
 }
 
 // The database wants a password: the one the client has given, or is asked for now.
@@ -119,16 +121,18 @@ void Login::answer_database() {
 }
 
 void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
+  const Worker::Turn turn(worker_);
+  auto& client = client_;
   note_dial(*up_->shared, ready.connection.timings);
   logged_in(std::move(ready));
-  finish_event();
+  client.event_done();
 }
 
 void Login::logged_in(upstream::Ready ready) {
   const auto& s = accept_.startup();
   const bool asked = ready.login->auth_method() != AuthMethod::None;
   if (!asked && !client_.entrance().trusted()) {
-    end_slot(true);
+    end_slot(std::move(ready.connection.stream), true);
     return refuse({"FATAL",
                    "28000",
                    "this listener may not use a login without a password",
@@ -138,7 +142,7 @@ void Login::logged_in(upstream::Ready ready) {
   auto* entry = up_->shared->find_or_create(s.database, s.user, up_->conf->pool, worker_.shared().pools,
                                             worker_.config().server.max_pools);
   if (!entry) {
-    end_slot(true);
+    end_slot(std::move(ready.connection.stream), true);
     worker_.shared().registry->client_refused("max_pools");
     return refuse({"FATAL", "53300", "too many pools (max_pools)",
                    "Each pair of database and user is a pool.", "Raise server.max_pools."});
@@ -146,18 +150,18 @@ void Login::logged_in(upstream::Ready ready) {
   entry->remembered.learn(*ready.login, s.user, asked && password_ ? password_->view() : std::string_view{},
                           worker_.loop().now());
   pool_ = entry;
-  auto& orders = worker_.orders();
+  pool::Orders orders;
   const auto id = *slot_;
-  const bool adopted = up_->shared->broker.adopt(id, entry->id, 0, steady_now(), orders);
-  worker_.carry_out(*up_->shared, orders);
-  if (!adopted) {
-    end_slot(true);  // the connection closes with `ready`; the pool has servers enough
+  if (!up_->shared->broker.adopt(id, entry->id, 0, steady_now(), orders)) {
+    end_slot(std::move(ready.connection.stream), true);  // the pool has servers enough
     return admit(*entry);
   }
   slot_.reset();
+  const auto rest = std::exchange(ready.rest, {});
   auto server = make_server(id, *up_->shared, entry, std::move(ready));
+  worker_.carry_out(*up_->shared, orders);
   worker_.counters(*entry).server_logins.add();
-  if (!server->watch_on(worker_)) {
+  if (!Worker::idle_bytes(*server, rest) || !server->watch_on(worker_)) {
     worker_.close(std::move(server), true);
   } else {
     worker_.release(std::move(server), pool::Condition::Clean, 0);
@@ -166,6 +170,8 @@ void Login::logged_in(upstream::Ready ready) {
 }
 
 void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
+  const Worker::Turn turn(worker_);
+  auto& client = client_;
   const bool certificate = failure.certificate_refused;
   note_dial_failure(*up_->shared, failure, epoch_);
   if (certificate && up_->shared->is_cloudsql() && !std::exchange(retried_, true)) {
@@ -174,7 +180,7 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
   } else {
     tell_failure(failure);
   }
-  finish_event();
+  client.event_done();
 }
 
 // The database's own error reaches the client as it is; anything else says what failed and what to do.
@@ -197,16 +203,9 @@ void Login::tell_failure(const upstream::Failure& failure) {
 void Login::pass_through() {
   const auto& s = accept_.startup();
   auto& client = client_;
-  auto pass = std::make_unique<PassThrough>(client_, *up_, s);
+  auto pass = std::make_unique<PassThrough>(client_, *up_, s, rest_);
   cancel();
   client.begin_pass_through(std::move(pass));  // ends this login
-}
-
-void Login::finish_event() {
-  auto& client = client_;
-  auto& worker = worker_;
-  client.event_done();
-  worker.settle();
 }
 
 }  // namespace sidepool::worker

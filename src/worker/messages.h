@@ -25,7 +25,8 @@ struct Entrance {
   bool remote_opt_in = false;  // product.md §4.2
   tls::Context tls{};          // null: none is offered
   bool tls_required = false;
-  std::string name{};  // for log lines
+  bool certificate_is_user = false;  // the common name of the client's certificate has to be its user
+  std::string name{};                // for log lines
 
   // Whether whoever connects here may use a pool for which the database asks no password, and may be asked
   // for one in clear.

@@ -18,6 +18,10 @@ std::uint64_t random_bits() noexcept {
 }
 
 pool::OpenError open_error(const upstream::Failure& f) {
+  if (f.error.reason == "no_password") {  // what is kept does not fit: a client has to bring the new password
+    return {pool::OpenFailure::BadCredential, "28P01",
+            "the database does not accept the password it did before"};
+  }
   if (f.server_error.empty()) {
     const auto code = sqlstate_of(f.error);
     return {code == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable, std::string(code),
@@ -59,6 +63,7 @@ void Opener::on_route(Result<upstream::Route> route) {
 }
 
 void Opener::on_need_password(upstream::Connector& c) noexcept {
+  const Worker::Turn turn(worker_);
   const auto& up = *worker_.local(upstream_).conf;
   bool answered = false;
   if (up.client_auth == conf::ClientAuth::Trust) {
@@ -72,30 +77,36 @@ void Opener::on_need_password(upstream::Connector& c) noexcept {
 }
 
 void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
+  const Worker::Turn turn(worker_);
   note_dial(upstream_, ready.connection.timings);
+  const auto rest = std::exchange(ready.rest, {});
   auto server = make_server(order_.server, upstream_, pool_, std::move(ready), order_.startup);
   worker_.counters(*pool_).server_logins.add();
+  if (!Worker::idle_bytes(*server, rest) || !worker_.quiet(*server) || !server->watch_on(worker_)) {
+    failed({pool::OpenFailure::NotReady, "53000", "the new server connection cannot be used"}, false);
+    return worker_.begin_close(std::move(server), true);
+  }
   over_ = true;
-  const bool watched = server->watch_on(worker_);
-  auto& orders = worker_.orders();
-  const auto answer = upstream_.broker.opened(server->id, worker_.id(), 0, steady_now(), orders);
-  worker_.place(std::move(server), watched ? answer : pool::Release{pool::Close{}});
-  worker_.carry_out(upstream_, orders);
+  pool::Orders out;
+  const auto answer = upstream_.broker.opened(server->id, worker_.id(), 0, steady_now(), out);
+  worker_.place(std::move(server), answer);
+  worker_.carry_out(upstream_, out);
   done();
 }
 
 void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
+  const Worker::Turn turn(worker_);
   note_dial_failure(upstream_, failure, epoch_);
   log_upstream_error(upstream_, failure.error);
   failed(open_error(failure));
 }
 
-void Opener::failed(pool::OpenError error) {
+void Opener::failed(pool::OpenError error, bool peer_closed) {
   if (std::exchange(over_, true)) return;
   if (pool_) worker_.counters(*pool_).login_failures.add(error.sqlstate);
   const bool tell = error.kind == pool::OpenFailure::Refused;
-  auto& orders = worker_.orders();
-  upstream_.broker.open_failed(order_.server, error, true, steady_now(), random_bits(), orders);
+  pool::Orders orders;
+  upstream_.broker.open_failed(order_.server, error, peer_closed, steady_now(), random_bits(), orders);
   if (tell) {
     for (const auto& waiter : upstream_.broker.fail_waiters(order_.pool, steady_now(), orders)) {
       worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(
@@ -114,7 +125,6 @@ void Opener::give_up() {
 void Opener::done() {
   route_.cancel();
   worker_.opener_done(*this);
-  worker_.settle();
 }
 
 }  // namespace sidepool::worker

@@ -15,10 +15,11 @@ namespace {
 constexpr int kReadsPerTurn = 8;
 }
 
-PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s)
+PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest)
     : client_(client),
       worker_(client.worker()),
       up_(up),
+      login_until_(worker_.loop().now() + worker_.config().server.client_login_timeout),
       dialer_(worker_.loop(), *worker_.shared().resolver, *this),
       out_(worker_.chunks()) {
   std::vector<protocol::Parameter> parameters{{"user", s.user}};
@@ -27,12 +28,13 @@ PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::Star
   if (!s.replication_value.empty()) parameters.emplace_back("replication", s.replication_value);
   for (const auto& [name, value] : s.parameters) parameters.emplace_back(name, value);
   protocol::startup_message(first_, s.protocol, parameters);
+  first_.insert(first_.end(), rest.begin(), rest.end());
 }
 
 PassThrough::~PassThrough() { end(); }
 
 void PassThrough::start() {
-  auto& orders = worker_.orders();
+  pool::Orders orders;
   auto& broker = up_.shared->broker;
   const auto answer =
       broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()}, steady_now(), orders);
@@ -54,6 +56,11 @@ void PassThrough::on_slot(pool::ServerId slot) {
   connect();
 }
 
+void PassThrough::on_deadline() {
+  worker_.shared().registry->client_refused("client_login_timeout");
+  fail({Errc::Timeout, 0, "the login took too long (client_login_timeout)", "timeout"});
+}
+
 void PassThrough::connect() {
   route_.start(worker_, *up_.shared, client_.entrance().reach == io::Reach::UnixSocket,
                [this](Result<upstream::Route> route, std::uint64_t epoch) {
@@ -69,14 +76,12 @@ void PassThrough::connect() {
 }
 
 void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
-  auto& orders = worker_.orders();
+  const Worker::Turn turn(worker_);
+  pool::Orders orders;
   const auto id = *slot_;
   const bool adopted = up_.shared->broker.adopt(id, up_.shared->own_pool(), 0, steady_now(), orders);
   worker_.carry_out(*up_.shared, orders);
-  if (!adopted) {
-    fail({Errc::Limit, 0, "too many server connections", "limit"});
-    return worker_.settle();
-  }
+  if (!adopted) return fail({Errc::Limit, 0, "too many server connections", "limit"});
   slot_.reset();
   server_ = std::make_unique<Server>(id, *up_.shared, nullptr);
   server_->stream = std::move(connected.stream);
@@ -91,15 +96,14 @@ void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected)
     update();
   }
   client_.event_done();
-  worker_.settle();
 }
 
 void PassThrough::on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept {
+  const Worker::Turn turn(worker_);
   note_dial_failure(*up_.shared, failure, epoch_);
   log_upstream_error(*up_.shared, failure.error);
   fail(failure.error);
   client_.event_done();
-  worker_.settle();
 }
 
 void PassThrough::fail(const Error& error) {
@@ -111,18 +115,19 @@ void PassThrough::fail(const Error& error) {
 }
 
 void PassThrough::on_client_event(int events) {
+  if (!server_ && (events & UV_DISCONNECT) != 0) return client_.hang_up();  // its place in the queue is free
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0) read_client();
   update();
 }
 
 void PassThrough::on_server_event(Server&, int events) noexcept {
+  const Worker::Turn turn(worker_);
   if ((events & UV_WRITABLE) != 0 && server_) {
     if (out_.flush(server_->stream).status == io::Io::Failed) out_.clear();
   }
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0 && server_) read_server();
   update();
   client_.event_done();
-  worker_.settle();
 }
 
 void PassThrough::read_client() {
@@ -207,7 +212,8 @@ void PassThrough::update() {
     const int write = !out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
     server_->watch.arm(write | (client_.has_output() ? 0 : UV_READABLE));
   }
-  client_.arm((client_.has_output() ? UV_WRITABLE : 0) | (server_ && out_.empty() ? UV_READABLE : 0));
+  const int read = !server_ ? UV_DISCONNECT : out_.empty() ? UV_READABLE : 0;
+  client_.arm((client_.has_output() ? UV_WRITABLE : 0) | read);
 }
 
 void PassThrough::cancel(io::Stream requester) {
@@ -220,7 +226,7 @@ void PassThrough::end() {
   over_ = true;
   route_.cancel();
   dialer_.cancel();
-  auto& orders = worker_.orders();
+  pool::Orders orders;
   if (ticket_) up_.shared->broker.cancel(*std::exchange(ticket_, std::nullopt), steady_now(), orders);
   if (slot_) up_.shared->broker.login_ended(*std::exchange(slot_, std::nullopt), true, steady_now(), orders);
   worker_.carry_out(*up_.shared, orders);

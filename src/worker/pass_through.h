@@ -18,7 +18,9 @@ class Client;
 
 class PassThrough final : public Server::User, private upstream::Dialer::Owner {
  public:
-  PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& startup);
+  // `rest`: what the client has sent behind its startup packet.
+  PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& startup,
+              protocol::Bytes rest);
   ~PassThrough();
 
   void start();
@@ -27,7 +29,11 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void on_client_gone();
   void cancel(io::Stream requester);
   bool over() const noexcept { return over_; }
-  bool matches(protocol::Bytes secret) const noexcept;
+  // Of the login, which the client may not draw out (client_login_timeout).
+  std::optional<Time> deadline() const {
+    return in_login_ && !over_ ? std::optional<Time>(login_until_) : std::nullopt;
+  }
+  void on_deadline();
   void on_server_event(Server& server, int events) noexcept override;
 
  private:
@@ -47,6 +53,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   Worker& worker_;
   LocalUpstream& up_;
   protocol::Buffer first_;  // prologue and startup packet
+  const Time login_until_;
   std::optional<pool::Ticket> ticket_;
   std::optional<pool::ServerId> slot_;
   RouteRequest route_;

@@ -98,6 +98,7 @@ void Client::process(Bytes& in) {
 }
 
 void Client::on_server_event(Server&, int events) noexcept {
+  const Worker::Turn turn(worker_);
   if ((events & UV_WRITABLE) != 0 && server_ && (!server_out_.empty() || server_->stream.holds_output())) {
     if (server_out_.flush(server_->stream).status == io::Io::Failed) server_out_.clear();
     if (server_out_.empty()) offer_held();
@@ -105,7 +106,14 @@ void Client::on_server_event(Server&, int events) noexcept {
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0 && server_) read_server();
   if (server_out_.empty() && session_ && stream_.holds_input()) read_client();
   after();
-  worker_.settle();
+}
+
+void Client::on_again(io::Deferred& work) noexcept {
+  auto& c = owner_of<&Client::again_>(work);
+  const Worker::Turn turn(c.worker_);
+  if (c.server_ && c.out_.empty()) c.read_server();
+  if (c.session_ && c.wants_client_bytes() && c.stream_.holds_input()) c.read_client();
+  c.after();
 }
 
 void Client::read_server() {
@@ -200,9 +208,7 @@ void Client::act(Do what) {
     case Do::CloseClient:
       return finish();
     case Do::CancelServer:
-      if (!server_) return;
-      session_->on_cancel_begun();
-      return worker_.cancel(*server_, id(), io::Stream{});
+      return cancel_running();
     case Do::LoginDone:
       return welcome();
   }
@@ -210,14 +216,14 @@ void Client::act(Do what) {
 
 void Client::acquire() {
   request_since_ = steady_now();
-  auto& orders = worker_.orders();
-  auto answer =
-      up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()}, request_since_, orders);
+  pool::Orders orders;
+  auto answer = up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()},
+                                            request_since_, orders);
   if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
     auto server = worker_.take_idle(use->server);
     worker_.carry_out(*up_->shared, orders);
-    if (server) return on_granted(std::move(server));
-    return;
+    if (!server) return worker_.refuse_later(id());  // never: an idle server is on the worker that was told
+    return on_granted(std::move(server));
   }
   if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
     ticket_ = queued->ticket;
@@ -234,6 +240,7 @@ void Client::on_granted(std::unique_ptr<Server> server) {
     return worker_.release(std::move(server), pool::Condition::Clean, 0);
   }
   server->user = this;
+  cancel_sent_ = wrote_ = false;
   transaction_since_ = steady_now();
   counters().wait.observe(transaction_since_ - request_since_);
   granted_ = std::move(server);
@@ -246,7 +253,6 @@ void Client::on_granted(std::unique_ptr<Server> server) {
 }
 
 void Client::release_server() {
-  counters().transaction.observe(steady_now() - transaction_since_);
   server_->user = nullptr;
   bool fit = server_out_.empty() && !server_->stream.holds_output();
   if (server_in_ && !server_in_->empty()) {
@@ -261,7 +267,8 @@ void Client::release_server() {
 void Client::close_server() {
   if (!server_) return;
   const bool clean = server_out_.empty();
-  const bool running = session_ && session_->phase() == pool::Phase::Draining;
+  // The client has left in the middle of something: what runs is cancelled first (product.md §5, The bound).
+  const bool running = wrote_ && !cancel_sent_ && session_->phase() == pool::Phase::Closed;
   server_out_.clear();
   if (running) worker_.cancel(*server_, std::nullopt, io::Stream{});
   worker_.close(std::move(server_), clean);
@@ -275,6 +282,7 @@ void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
   auto& box = client ? out_ : server_out_;
   std::size_t size = 0;
   for (const auto p : pieces) size += p.size();
+  if (!client) wrote_ = true;
   if (pool_) (client ? counters().to_clients : counters().to_servers).add(size);
   std::size_t taken = 0;
   if (box.empty() && !stream.holds_output()) {
@@ -285,6 +293,7 @@ void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
       return;  // of a server, what it said before is still read, and then its end
     }
   }
+  if (client && box.empty()) output_since_ = worker_.loop().now();
   for (const auto p : pieces) {
     const auto skip = std::min(taken, p.size());
     taken -= skip;
@@ -293,7 +302,7 @@ void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
 }
 
 void Client::update_watches() {
-  if (!gone_ && !login_ && !pass_ && watch_.started()) {
+  if (!gone_ && (finishing_ || session_) && watch_.started()) {
     const int write = has_output() ? UV_WRITABLE : 0;
     const bool read = finishing_ || wants_client_bytes();
     arm(write | (read ? UV_READABLE : 0));
@@ -301,11 +310,10 @@ void Client::update_watches() {
   if (server_) {
     const int write = !server_out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
     const bool read = gone_ || out_.empty();
-    const int before = server_->watch.armed();
     server_->watch.arm(write | (read ? UV_READABLE : 0));
-    if (read && (before & UV_READABLE) == 0 && server_->stream.holds_input()) worker_.look_again(id());
+    if (read && server_->stream.holds_input()) worker_.loop().defer(again_);
   }
-  if (!gone_ && session_ && wants_client_bytes() && stream_.holds_input()) worker_.look_again(id());
+  if (session_ && wants_client_bytes() && stream_.holds_input()) worker_.loop().defer(again_);
 }
 
 }  // namespace sidepool::worker

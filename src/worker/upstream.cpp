@@ -16,6 +16,7 @@ pool::PoolLimits limits_of(const conf::PoolConfig& c) {
   l.lifetime = c.server_lifetime;
   l.idle_timeout = c.server_idle_timeout;
   l.notify_after = c.query_wait_notify;
+  l.backoff = {c.server_backoff_min, c.server_backoff_max};
   l.round_robin = c.server_round_robin;
   return l;
 }
@@ -25,6 +26,16 @@ pool::BrokerLimits broker_limits_of(const conf::PoolConfig& c) {
   l.max_servers = c.max_server_connections;
   l.max_opening = c.max_opening;
   return l;
+}
+
+io::Keepalive keepalive_of(const conf::PoolConfig& c) {
+  io::Keepalive k;
+  k.probe = c.tcp_keepalive;
+  k.idle = std::chrono::duration_cast<std::chrono::seconds>(c.tcp_keepidle);
+  k.interval = std::chrono::duration_cast<std::chrono::seconds>(c.tcp_keepintvl);
+  k.probes = static_cast<int>(c.tcp_keepcnt);
+  k.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(c.tcp_user_timeout);
+  return k;
 }
 
 pool::SessionOptions options_of(const conf::PoolConfig& c) {
@@ -61,20 +72,10 @@ Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upst
       broker(number, workers, broker_limits_of(conf.pool)),
       metrics(registry.add_upstream(conf.is_cloudsql() ? conf.instance : conf.name, conf.is_cloudsql())),
       registry_(registry),
-      cloudsql_(conf.is_cloudsql() ? source : nullptr),
-      ip_type_(conf.ip_type == conf::IpType::Private ? cloudsql::IpType::Private : cloudsql::IpType::Public),
-      workers_(workers) {
+      cloudsql_(conf.is_cloudsql() ? source : nullptr) {
   auto own = limits_of(conf.pool);
   own.min_size = 0;
   own_pool_ = broker.add_pool(own);
-  if (conf.pool.tcp_keepidle.count() > 0) {
-    keepalive_.idle = std::chrono::duration_cast<std::chrono::seconds>(conf.pool.tcp_keepidle);
-  }
-  if (conf.pool.tcp_keepintvl.count() > 0) {
-    keepalive_.interval = std::chrono::duration_cast<std::chrono::seconds>(conf.pool.tcp_keepintvl);
-  }
-  keepalive_.probes = static_cast<int>(conf.pool.tcp_keepcnt);
-  keepalive_.user_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(conf.pool.tcp_user_timeout);
   if (cloudsql_) {
     if (auto parsed = cloudsql::InstanceName::parse(conf.instance))
       key_ = {std::move(*parsed), conf.auto_iam_authn};
@@ -88,9 +89,11 @@ Upstream::~Upstream() {
 }
 
 Status Upstream::set_route(const conf::Upstream& conf) {
-  if (conf.is_cloudsql()) return {};
+  const auto keepalive = keepalive_of(conf.pool);
+  const auto ip =
+      conf.ip_type == conf::IpType::Private ? cloudsql::IpType::Private : cloudsql::IpType::Public;
   upstream::Route route;
-  route.keepalive = keepalive_;
+  route.keepalive = keepalive;
   for (const auto& h : conf.hosts) {
     if (h.is_unix()) {
       const auto slash = h.path.rfind('/');
@@ -102,7 +105,7 @@ Status Upstream::set_route(const conf::Upstream& conf) {
     }
   }
   using Mode = conf::ServerTlsMode;
-  if (conf.tls.mode != Mode::Disable) {
+  if (!conf.is_cloudsql() && conf.tls.mode != Mode::Disable) {
     tls::UpstreamTls t;
     t.check = conf.tls.mode == Mode::VerifyFull ? tls::PeerCheck::ChainAndHost
               : conf.tls.mode == Mode::VerifyCa ? tls::PeerCheck::Chain
@@ -118,6 +121,8 @@ Status Upstream::set_route(const conf::Upstream& conf) {
     route.tls.prepare = [](SSL* ssl, std::string_view host) { return tls::set_peer_name(ssl, host); };
   }
   std::lock_guard lock(mutex_);
+  ip_type_ = ip;
+  keepalive_ = keepalive;
   route_ = std::move(route);
   return {};
 }
@@ -129,10 +134,15 @@ upstream::Route Upstream::host_route() const {
 
 Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo& info,
                                                  bool unix_listener) const {
-  auto hosts = cloudsql::targets(info, ip_type_);
-  if (!hosts) return tl::unexpected(hosts.error());
   upstream::Route route;
-  route.keepalive = keepalive_;
+  cloudsql::IpType ip{};
+  {
+    std::lock_guard lock(mutex_);
+    ip = ip_type_;
+    route.keepalive = keepalive_;
+  }
+  auto hosts = cloudsql::targets(info, ip);
+  if (!hosts) return tl::unexpected(hosts.error());
   for (auto& h : *hosts) route.endpoints.push_back({std::move(h), cloudsql::kServerPort});
   route.tls.use = upstream::TlsUse::Direct;
   route.tls.context = info.context;

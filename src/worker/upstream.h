@@ -61,7 +61,7 @@ class Upstream {
   metrics::UpstreamMetrics& metrics;
   std::atomic<std::uint32_t> cancels{0};  // cancel connections in flight
 
-  // TLS contexts and endpoints of a host list, at start and at reload. Cloud SQL: nothing to do.
+  // How new connections are made, at start and at reload. An error (TLS of a host list) changes nothing.
   Status set_route(const conf::Upstream& conf);
 
   // Null: there was no successful login yet.
@@ -92,17 +92,18 @@ class Upstream {
   metrics::Registry& registry_;
   cloudsql::CloudSql* const cloudsql_;
   cloudsql::InstanceKey key_;
-  cloudsql::IpType ip_type_ = cloudsql::IpType::Public;
   pool::PoolId own_pool_{};
-  io::Keepalive keepalive_;
-  std::uint16_t workers_;
   mutable std::mutex mutex_;  // guards what follows
+  cloudsql::IpType ip_type_ = cloudsql::IpType::Public;
+  io::Keepalive keepalive_;
   upstream::Route route_;
   std::map<Key, std::unique_ptr<PoolEntry>, std::less<>> pools_;
 };
 
 pool::PoolLimits limits_of(const conf::PoolConfig& conf);
 pool::BrokerLimits broker_limits_of(const conf::PoolConfig& conf);
+// Towards servers; what is said of clients has no user_timeout.
+io::Keepalive keepalive_of(const conf::PoolConfig& conf);
 pool::SessionOptions options_of(const conf::PoolConfig& conf);
 
 }  // namespace sidepool::worker

@@ -13,9 +13,12 @@
 namespace sidepool::worker {
 
 namespace {
-constexpr std::size_t kScratch = 65536;
+constexpr std::size_t kScratch = 65536, kAside = 16384;
 // Slots are numbered in the cancel key.
 constexpr std::uint32_t kMostClients = 1U << CancelKey::kSlotBits;
+// A wrong cancel key costs its sender a connection for this long once there are too many of them.
+constexpr Duration kGuessCosts = std::chrono::seconds(1);
+constexpr std::size_t kMostGuesses = 64;
 }  // namespace
 
 Worker::Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf::Config> config,
@@ -26,12 +29,16 @@ Worker::Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf:
       loop_(std::move(loop)),
       statements_(shared.statement_token, static_cast<pool::WorkerId>(number), 0),
       scratch_(kScratch),
-      clients_(kMostClients) {
+      aside_(kAside),
+      clients_(kMostClients),
+      guess_timer_([](TimerNode& n) noexcept { owner_of<&Worker::guess_timer_>(n).let_guesses_go(); }) {
   use_config();
   loop_->on_wake(this, [](void* self) noexcept { static_cast<Worker*>(self)->on_wake(); });
 }
 
 Worker::~Worker() {
+  ++depth_;  // nothing is carried out any more
+  clients_.for_each([this](auto key, Client&) { clients_.erase(key); });
   upstreams_.clear();
   openers_.clear();
   cancels_.clear();
@@ -66,12 +73,11 @@ void Worker::use_config() {
 void Worker::on_wake() noexcept {
   mailbox_.drain(inbox_);
   for (auto& m : inbox_) {
+    const Turn turn(*this);
     std::visit([this](auto&& message) { on_message(std::forward<decltype(message)>(message)); },
                std::move(m));
-    settle();
   }
   inbox_.clear();
-  check_finished();
 }
 
 void Worker::on_message(NewClient&& m) {
@@ -86,7 +92,11 @@ void Worker::on_message(NewClient&& m) {
 }
 
 void Worker::on_message(GiveServer&& m) {
-  if (!m.server->watch_on(*this)) return close(std::move(m.server), true);
+  if (!m.server->watch_on(*this)) {
+    close(std::move(m.server), true);
+    return tell_error(
+        m.session, {pool::OpenFailure::NotReady, "53000", "sidepool is out of memory or file descriptors"});
+  }
   if (m.server->pool) counters(*m.server->pool).handovers.add();
   give(std::move(m.server), m.session);
 }
@@ -102,15 +112,27 @@ void Worker::on_message(PollBroker&& m) { arm_poll(m.upstream, m.when); }
 void Worker::on_message(CancelRequested&& m) {
   const auto slot = m.pid & ((1U << CancelKey::kSlotBits) - 1);
   auto* client = clients_.find_slot(slot);
-  if (!client || !client->matches(m.key)) {
-    // Guesses cost their sender a second each once there are too many; a right key is never delayed.
-    static log::Limiter limiter(std::chrono::seconds(60));
-    if (const auto n = limiter.pass(steady_now())) {
-      log::warn("cancel request with a wrong key", {{"left_out", *n}});
-    }
-    return;
-  }
+  if (!client || !client->matches(m.key)) return wrong_key(std::move(m.stream));
   client->on_cancel_request(std::move(m.stream));
+}
+
+// Only mismatches are limited: a right key is never delayed (product.md §5, Cancel).
+void Worker::wrong_key(io::Stream guesser) {
+  static log::Limiter limiter(std::chrono::seconds(60));
+  if (const auto n = limiter.pass(steady_now())) {
+    log::warn("cancel request with a wrong key", {{"left_out", *n}});
+  }
+  const auto now = loop_->now();
+  if (now - mismatch_second_ >= std::chrono::seconds(1)) mismatch_second_ = now, mismatches_ = 0;
+  if (++mismatches_ <= config_->server.cancel_mismatch_rate) return;
+  if (guesses_.size() >= kMostGuesses) guesses_.pop_front();
+  guesses_.push_back({std::move(guesser), now + kGuessCosts});
+  if (!guess_timer_.armed()) loop_->arm(guess_timer_, guesses_.front().until);
+}
+
+void Worker::let_guesses_go() noexcept {
+  while (!guesses_.empty() && guesses_.front().until <= loop_->now()) guesses_.pop_front();
+  if (!guesses_.empty()) loop_->arm(guess_timer_, guesses_.front().until);
 }
 
 void Worker::on_message(InstanceInfo&& m) {
@@ -130,6 +152,12 @@ void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
 void Worker::on_message(ConfigChanged&& m) {
   config_ = std::move(m.config);
   use_config();
+  if (number_ != 0) return;  // the brokers are everybody's
+  for (auto& local : upstreams_) {
+    pool::Orders out;
+    local.shared->apply_limits(local.conf->pool, steady_now(), out);
+    carry_out(*local.shared, out);
+  }
 }
 
 void Worker::on_message(Stop&& m) {
@@ -138,29 +166,20 @@ void Worker::on_message(Stop&& m) {
   clients_.for_each([&all](auto, Client& c) { all.push_back(c.id()); });
   for (const auto id : all) {
     if (auto* c = find(id)) c->on_stop(m.step);
-    settle();
   }
   close_idle_servers();
   if (m.step != StopStep::Cut) return;
   std::vector<Opener*> open;
   for (auto& o : openers_) open.push_back(o.get());
   for (auto* o : open) o->give_up();
-  settle();
-  check_finished();
 }
 
 void Worker::close_idle_servers() {
   std::vector<pool::ServerId> ids;
   for (const auto& [id, server] : idle_) ids.push_back(id);
   for (const auto id : ids) {
-    auto server = take_idle(id);
-    auto& up = *server->upstream;
-    auto& out = orders();
-    up.broker.idle_lost(id, false, steady_now(), out);
-    begin_close(std::move(server), true);
-    carry_out(up, out);
+    if (auto server = take_idle(id)) idle_died(std::move(server));
   }
-  settle();
 }
 
 // The loop ends when nothing of this worker is left.
@@ -216,8 +235,6 @@ void Worker::do_later(const Later& l) {
       return client->on_refused_by_broker();
     case Later::What::ClientGone:
       return client->hang_up();
-    case Later::What::LookAgain:
-      return client->on_look_again_at_sockets();
     case Later::What::UpstreamError:
       return client->on_upstream_error(l.error);
     case Later::What::CancelFailed:
@@ -229,36 +246,39 @@ void Worker::do_later(const Later& l) {
 
 // Everything that could not be done while something was at work further up the stack.
 void Worker::settle() {
-  if (std::exchange(settling_, true)) return;
-  while (!granted_.empty() || !later_.empty()) {
-    auto granted = std::exchange(granted_, {});
-    for (auto& g : granted) {
-      auto* client = find(g.session);
-      if (client) {
+  const auto pending = [this] {
+    return !granted_.empty() || !later_.empty() || !closed_.empty() || !disposed_.empty() ||
+           !buried_.empty() || !openers_done_.empty() || !cancels_done_.empty();
+  };
+  if (!pending()) return;
+  ++depth_;
+  do {
+    for (auto& g : std::exchange(granted_, {})) {
+      if (auto* client = find(g.session)) {
         client->on_granted(std::move(g.server));
       } else {
         release(std::move(g.server), pool::Condition::Clean, 0);
       }
     }
     for (const auto& l : std::exchange(later_, {})) do_later(l);
-  }
-  for (const auto id : std::exchange(closed_, {})) closing_.erase(id);
-  for (auto* o : std::exchange(openers_done_, {})) {
-    openers_.remove_if([o](const auto& p) { return p.get() == o; });
-  }
-  for (auto* c : std::exchange(cancels_done_, {})) {
-    cancels_.remove_if([c](const auto& p) { return p.get() == c; });
-  }
-  buried_.clear();
-  for (const auto key : std::exchange(disposed_, {})) {
-    if (!clients_.find(key)) continue;
-    clients_.erase(key);
-    --shared_.clients;
-  }
+    if (!granted_.empty() || !later_.empty()) continue;
+    for (const auto id : std::exchange(closed_, {})) closing_.erase(id);
+    for (auto* o : std::exchange(openers_done_, {})) {
+      openers_.remove_if([o](const auto& p) { return p.get() == o; });
+    }
+    for (auto* c : std::exchange(cancels_done_, {})) {
+      cancels_.remove_if([c](const auto& p) { return p.get() == c; });
+    }
+    std::exchange(buried_, {}).clear();
+    for (const auto key : std::exchange(disposed_, {})) {
+      if (!clients_.find(key)) continue;
+      clients_.erase(key);
+      --shared_.clients;
+    }
+  } while (pending());
+  --depth_;
   load_.store(clients_.size(), std::memory_order_relaxed);
-  settling_ = false;
-  if (!granted_.empty() || !later_.empty() || !disposed_.empty()) return settle();
-  if (stopping_ == StopStep::Cut) check_finished();
+  check_finished();
 }
 
 void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener, Found found) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <string>
@@ -78,6 +79,21 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Every callback of the loop opens one. What may not happen while something is at work further up the stack
+  // (a grant, an end, the destruction of whoever said that it is over) is done when the outermost ends.
+  class Turn {
+   public:
+    explicit Turn(Worker& worker) noexcept : worker_(worker) { ++worker.depth_; }
+    ~Turn() {
+      if (--worker_.depth_ == 0) worker_.settle();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Worker& worker_;
+  };
+
   void start();  // the thread
   void join();
   // Any thread.
@@ -96,8 +112,13 @@ class Worker {
   pool::StatementStore& statements() noexcept { return statements_; }
   io::ChunkPool& chunks() noexcept { return chunks_; }
   std::span<std::uint8_t> scratch() noexcept { return scratch_; }
+  // For bytes that nobody wants; not scratch(), which somebody may be looking at.
+  std::span<std::uint8_t> aside() noexcept { return aside_; }
   pool::Actions& actions() noexcept { return actions_; }
   metrics::PoolCounters& counters(PoolEntry& p) { return p.metrics->of(number_); }
+  std::optional<StopStep> stopping() const noexcept { return stopping_; }
+  // Clients inside a transaction or with a request outstanding; any thread may read it.
+  std::atomic<std::int32_t>& open_transactions() noexcept { return open_transactions_; }
 
   Client* find(pool::SessionId session) noexcept;
   // Takes a client off the worker at the end of this event.
@@ -112,8 +133,14 @@ class Worker {
   // A server that a client had, unfit for anybody. Two steps: Terminate (at a message boundary only), then
   // the peer's EOF or server_close_timeout; only then is the slot free.
   void close(std::unique_ptr<Server> server, bool say_terminate);
+  // The same for a server of which the broker knows already.
+  void begin_close(std::unique_ptr<Server> server, bool say_terminate);
+  // The connection of a login that has ended or was given up: it keeps its slot until the peer has closed.
+  void close_login(Upstream& upstream, pool::ServerId slot, io::Stream stream, bool say_terminate);
   void on_close_timeout(Server& server) noexcept;
   void on_idle_or_closing_event(Server& server, int events) noexcept;
+  // Reads what TLS holds of a server that nobody uses: that wakes no watch. False: it is not fit for use.
+  bool quiet(Server& server);
   // Looks at bytes that came from a server that nobody uses. False: it is not fit for use.
   static bool idle_bytes(Server& server, protocol::Bytes in);
   // Sends a CancelRequest for what `server` runs. `session`: is told when it has been delivered.
@@ -128,37 +155,23 @@ class Worker {
   // At the end of this event: what may not happen while the client is at work.
   void refuse_later(pool::SessionId session) { later_.push_back({Later::What::Refuse, session, {}}); }
   void client_failed(pool::SessionId session) { later_.push_back({Later::What::ClientGone, session, {}}); }
-  void look_again(pool::SessionId session) { later_.push_back({Later::What::LookAgain, session, {}}); }
   void tell_error(pool::SessionId session, const pool::OpenError& e) {
     later_.push_back({Later::What::UpstreamError, session, e});
   }
 
-  // Carries out what the broker ordered.
+  // Carries out what the broker ordered. The orders are the caller's own: carrying them out may give new
+  // ones.
   void carry_out(Upstream& upstream, pool::Orders& orders);
-  pool::Orders& orders() noexcept {
-    orders_.clear();
-    return orders_;
-  }
   void opener_done(Opener& opener);
   void cancel_done(CancelConnection& c);
 
   // Has the upstream's broker do what has become due.
   void poll(std::uint16_t upstream) noexcept;
 
-  // At the end of every event: what was put off meanwhile.
-  void settle();
-
  private:
   friend class RouteRequest;
   struct Later {
-    enum class What : std::uint8_t {
-      Refuse,
-      ClientGone,
-      LookAgain,
-      UpstreamError,
-      CancelFailed,
-      CancelDone
-    } what;
+    enum class What : std::uint8_t { Refuse, ClientGone, UpstreamError, CancelFailed, CancelDone } what;
     pool::SessionId session;
     pool::OpenError error;
   };
@@ -167,7 +180,12 @@ class Worker {
     pool::SessionId session;
   };
 
-  void run();
+  struct Guess {  // a CancelRequest with a wrong key, whose connection stays open for a while
+    io::Stream stream;
+    Time until;
+  };
+
+  void settle();
   void on_wake() noexcept;
   void on_message(NewClient&& m);
   void on_message(GiveServer&& m);
@@ -186,10 +204,11 @@ class Worker {
   void obey(Upstream& upstream, pool::LookAgain order);
   void obey(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);
-  void idle_died(std::unique_ptr<Server> server, bool peer_closed);
-  void begin_close(std::unique_ptr<Server> server, bool say_terminate);
+  void idle_died(std::unique_ptr<Server> server);
   void closed(Server& server);
   void do_later(const Later& l);
+  void wrong_key(io::Stream guesser);
+  void let_guesses_go() noexcept;
   void close_idle_servers();
   void check_finished();
 
@@ -205,8 +224,9 @@ class Worker {
   pool::StatementStore statements_;
   io::ChunkPool chunks_;
   std::vector<std::uint8_t> scratch_;
+  std::vector<std::uint8_t>
+      aside_;  // for what nobody wants, while scratch_ holds what somebody is looking at
   pool::Actions actions_;
-  pool::Orders orders_;
   std::vector<LocalUpstream> upstreams_;
 
   Slab<Client> clients_;
@@ -224,8 +244,11 @@ class Worker {
   std::uint64_t last_request_ = 0;
   std::uint32_t mismatches_ = 0;  // CancelRequests with a wrong key in this second
   Time mismatch_second_{};
+  std::deque<Guess> guesses_;
+  TimerNode guess_timer_;
   std::optional<StopStep> stopping_;
-  bool settling_ = false;
+  std::atomic<std::int32_t> open_transactions_{0};
+  std::uint32_t depth_ = 0;  // of Turns
 };
 
 }  // namespace sidepool::worker

@@ -20,21 +20,25 @@ std::unique_ptr<Server> Worker::take_idle(pool::ServerId id) {
 
 void Worker::release(std::unique_ptr<Server> server, pool::Condition condition, std::uint64_t state) {
   server->user = nullptr;
-  // What TLS has read already does not wake an idle server's watch.
-  while (server->stream.holds_input()) {
-    const auto r = server->stream.read(scratch_);
-    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) break;
-    if (r.status != io::Io::Done || !idle_bytes(*server, std::span(scratch_).first(r.n))) {
-      condition = pool::Condition::Broken;
-      break;
-    }
+  if (!quiet(*server)) {
+    condition = pool::Condition::Broken;
+  } else if (stopping_) {
+    condition = pool::Condition::Retire;
   }
-  if (stopping_) condition = pool::Condition::Retire;
   auto& up = *server->upstream;
   pool::Orders out;
   const auto decision = up.broker.release(server->id, id(), condition, state, steady_now(), out);
   place(std::move(server), decision);
   carry_out(up, out);
+}
+
+bool Worker::quiet(Server& server) {
+  while (server.stream.holds_input()) {
+    const auto r = server.stream.read(aside_);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return true;
+    if (r.status != io::Io::Done || !idle_bytes(server, std::span(aside_).first(r.n))) return false;
+  }
+  return true;
 }
 
 void Worker::place(std::unique_ptr<Server> server, pool::Release decision) {
@@ -68,6 +72,19 @@ void Worker::close(std::unique_ptr<Server> server, bool say_terminate) {
   carry_out(up, out);
 }
 
+void Worker::close_login(Upstream& up, pool::ServerId slot, io::Stream stream, bool say_terminate) {
+  pool::Orders out;
+  const bool open = stream.open();
+  up.broker.login_ended(slot, !open, steady_now(), out);
+  if (open) {
+    auto server = std::make_unique<Server>(slot, up, nullptr);
+    server->stream = std::move(stream);
+    up.metrics.opened();
+    begin_close(std::move(server), say_terminate);
+  }
+  carry_out(up, out);
+}
+
 // The slot is free when the peer has closed, or after server_close_timeout (product.md §5, The bound).
 void Worker::begin_close(std::unique_ptr<Server> server, bool say_terminate) {
   server->user = nullptr;
@@ -88,9 +105,9 @@ void Worker::begin_close(std::unique_ptr<Server> server, bool say_terminate) {
 }
 
 void Worker::on_close_timeout(Server& server) noexcept {
+  const Turn turn(*this);
   log::debug("a server did not close its connection in time", {{"upstream", server.upstream->name}});
   closed(server);
-  settle();
 }
 
 void Worker::closed(Server& s) {
@@ -106,24 +123,22 @@ void Worker::closed(Server& s) {
 }
 
 void Worker::on_idle_or_closing_event(Server& s, int) noexcept {
+  const Turn turn(*this);
   for (int i = 0; i < 16; ++i) {
-    const auto r = s.stream.read(scratch_);
+    const auto r = s.stream.read(aside_);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     const bool end = r.status != io::Io::Done;
     if (s.closing) {
       if (!end) continue;  // what a closing server still says is for nobody
-      closed(s);
-      if (!settling_) settle();
-      return;
+      return closed(s);
     }
-    if (!end && idle_bytes(s, std::span(scratch_).first(r.n))) continue;
-    auto server = take_idle(s.id);
-    if (server) idle_died(std::move(server), end);
-    return settle();
+    if (!end && idle_bytes(s, std::span(aside_).first(r.n))) continue;
+    if (auto server = take_idle(s.id)) idle_died(std::move(server));
+    return;
   }
 }
 
-void Worker::idle_died(std::unique_ptr<Server> server, bool) {
+void Worker::idle_died(std::unique_ptr<Server> server) {
   auto& up = *server->upstream;
   pool::Orders out;
   up.broker.idle_lost(server->id, false, steady_now(), out);
@@ -226,11 +241,11 @@ void Worker::arm_poll(std::uint16_t upstream, pool::Time when) {
 }
 
 void Worker::poll(std::uint16_t upstream) noexcept {
+  const Turn turn(*this);
   auto& up = *upstreams_[upstream].shared;
   pool::Orders out;
   up.broker.poll(steady_now(), out);
   carry_out(up, out);
-  settle();
 }
 
 }  // namespace sidepool::worker
