@@ -1,0 +1,1 @@
+"""bench/measure -- what bench/compare measures, one subject a module."""
