@@ -243,6 +243,8 @@ void Session::close(Actions& out) {
 
 void Session::request_cancel(Actions& out) {
   if (std::exchange(cancel_sent_, true)) return;
+  cancel_asked_ = true;
+  ++cancels_;  // from now on: the release may be decided before this has been carried out
   out.add(Do::CancelServer);
 }
 
@@ -271,6 +273,12 @@ void Session::drain(Actions& out) {
   }
   if (!from_server_.at_boundary()) return close(out);
   if (options_->mode == Mode::Session && wrote_) server_->require(CleanUp::Everything);
+  // Locks and temporary objects of a client that has left are in everybody's way, so this does not wait for
+  // the next user.
+  if (server_->clean_up == CleanUp::Everything) {
+    wrote_ = false;
+    return send_clean_up(out);
+  }
   release(out);
   close(out);
 }

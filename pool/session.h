@@ -101,7 +101,10 @@ class Session {
   void end(const protocol::ErrorFields& why, Actions& out);
 
   // A CancelRequest for this session is on its way to its server: the server stays until it has arrived.
-  void on_cancel_begun() noexcept { ++cancels_; }
+  // Also called when CancelServer is carried out.
+  void on_cancel_begun() noexcept {
+    if (!std::exchange(cancel_asked_, false)) ++cancels_;
+  }
   void on_cancel_done(bool server_unfit, Actions& out);
 
   // The driver reads from the client only while this is true.
@@ -240,6 +243,7 @@ class Session {
   void on_ready(Bytes whole, Actions& out);
   void end_of_transaction();
   void on_parameter(Bytes whole, Actions& out);
+  void tell_resets(Actions& out);
   void on_tag(std::string_view tag);
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
@@ -299,6 +303,7 @@ class Session {
   bool commit_seen_ = false;
   bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
+  bool cancel_asked_ = false;  // counted in cancels_, not carried out yet
   bool client_gone_ = false;
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;

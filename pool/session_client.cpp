@@ -290,6 +290,7 @@ void Session::on_sync(Bytes whole, Actions& out) {
 
 void Session::send_sync(Bytes whole, Actions& out) {
   sync_held_ = false;
+  skipping_ = false;  // the server reads on behind it
   copy_bound_ = false;
   cycle_open_ = false;
   hold_behind();

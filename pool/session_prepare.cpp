@@ -224,9 +224,13 @@ void Session::replay_failed(Actions& out) {
   }
   server_->require(CleanUp::Everything);  // whatever the isolation: what it has now is not certain
   server_->applied = nullptr;
-  server_ = nullptr;
+  if (cancels_ > 0 || !from_server_.at_boundary()) {
+    close_server(out);
+  } else {
+    server_ = nullptr;
+    out.add(Do::ReleaseServer);
+  }
   state_ = State::Waiting;
-  out.add(Do::ReleaseServer);
   on_refused(why, out);
 }
 

@@ -173,6 +173,7 @@ void Session::on_ready(Bytes whole, Actions& out) {
   }
   const bool shown = ledger_.front().reply == Reply::Forward && !client_gone_;
   ledger_.pop();
+  if (shown && resets_ != 0 && !error_seen_ && ledger_.empty()) tell_resets(out);
   if (shown) pass_back(whole, out);
   drop_stray_copy_ends();
   if (ledger_.empty()) settings_move_ = false;
@@ -246,12 +247,23 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   server_->applied = base && *base == p->value ? without(server_->applied, p->name)
                                                : with(server_->applied, p->name, p->value);
   if (setup || client_gone_) return;
-  change_overrides(base && *base == p->value ? without(overrides_, p->name)
-                                             : with(overrides_, p->name, p->value));
-  // A RESET of the client's: the value it returns to is the startup one, which is put back after this cycle.
-  const auto* own = resets_ != 0 && base && *base == p->value ? find(startup_, p->name) : nullptr;
-  if (!own) return pass_back(whole, out);
-  out.compose(Do::ToClient, [&](Buffer& buffer) { protocol::parameter_status(buffer, p->name, *own); });
+  const bool to_base = base && *base == p->value;
+  // A RESET of the client's: the value it returns to is the startup one, which is put back after this cycle
+  // and told before its ReadyForQuery.
+  if (to_base && resets_ != 0 && startup_subset(resets_).find(p->name)) return;
+  change_overrides(to_base ? without(overrides_, p->name) : with(overrides_, p->name, p->value));
+  pass_back(whole, out);
+}
+
+// The cycle has put settings back, for this client to its startup values.
+void Session::tell_resets(Actions& out) {
+  for (const auto& [name, value] : startup_subset(resets_)) {
+    const auto* now = find(overrides_, name);
+    if (!now) now = find(told_, name);
+    if (!now || *now == value) continue;
+    out.compose(Do::ToClient, [&](Buffer& own) { protocol::parameter_status(own, name, value); });
+    change_overrides(with(overrides_, name, value));
+  }
 }
 
 void Session::on_tag(std::string_view tag) {
