@@ -179,7 +179,8 @@ class Session {
   bool on_query(Bytes whole, Actions& out);
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
-  bool eaten_by_copy(char type) noexcept;
+  bool in_copy(char type) const noexcept;
+  void eat(char type, Bytes bytes, Actions& out);
   void on_copy_end(Bytes whole, Actions& out);
   void on_execute();
   void flush_if_full(Actions& out);
@@ -255,6 +256,7 @@ class Session {
   // session_error.cpp: ErrorResponse, and what it makes the server skip
   void on_error(Bytes whole, Actions& out);
   void error_of_extended(const protocol::ErrorView& e, Bytes whole, Actions& out);
+  void tell_error(Bytes whole, const Expected& failed, Actions& out);
   void setup_error(Bytes whole);
   void note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
   void skip_to_sync();

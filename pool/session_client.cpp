@@ -130,9 +130,9 @@ void Session::begin_message(const Slice& s, Actions& out) {
     passing_ = Passing::None;
     return on_message(s.type, s.bytes, out);
   }
-  if (eaten_by_copy(s.type)) {
-    passing_ = Passing::Forward;
-    return pass(s.bytes, out);
+  if (in_copy(s.type)) {
+    passing_ = s.type == 'S' || s.type == 'H' ? Passing::Drop : Passing::Forward;
+    return eat(s.type, s.bytes, out);
   }
   begin_long_message(s, out);
 }
@@ -146,7 +146,7 @@ void Session::flush_if_full(Actions& out) {
 
 // One whole message, header included. What cannot be decided before an earlier reply is kept.
 void Session::on_message(char type, Bytes whole, Actions& out) {
-  if (eaten_by_copy(type)) return pass(whole, out);
+  if (in_copy(type)) return eat(type, whole, out);
   bool decided = true;
   part_body_ = static_cast<std::uint32_t>(whole.size() - 5);
   switch (type) {
@@ -299,13 +299,18 @@ void Session::send_sync(Bytes whole, Actions& out) {
   pass(whole, out);
 }
 
-// In COPY-in the server reads Sync and Flush without a word and takes anything but COPY messages for an
-// error.
-bool Session::eaten_by_copy(char type) noexcept {
-  if (!copying_ || type == 'd' || type == 'c' || type == 'f') return false;
-  if (ledger_.find(Request::CopyEnd) != ledger_.size()) return false;
-  copy_unclear_ = true;  // only if the COPY now fails: before or after this message?
-  return true;
+// In COPY-in the server reads Sync and Flush without a word: they need not be sent. It takes anything else
+// but COPY messages for an error, and whether the COPY fails before or after it has read that cannot be
+// known.
+bool Session::in_copy(char type) const noexcept {
+  return copying_ && type != 'd' && type != 'c' && type != 'f' &&
+         ledger_.find(Request::CopyEnd) == ledger_.size();
+}
+
+void Session::eat(char type, Bytes bytes, Actions& out) {
+  if (type == 'S' || type == 'H') return;
+  copy_unclear_ = true;
+  pass(bytes, out);
 }
 
 // With nothing outstanding there is no COPY that it could end, and the server would ignore it.

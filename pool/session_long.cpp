@@ -191,7 +191,7 @@ void Session::collect_head(const Slice& s, Actions& out) {
 void Session::bind_part(Actions& out) {
   Buffer part;
   part.swap(client_part_);
-  if (eaten_by_copy('B')) return pass(part, out);
+  if (in_copy('B')) return eat('B', part, out);
   stalled_ = !on_bind(part, false, part_body_, out);
   if (stalled_) client_part_.swap(part);
 }

@@ -73,7 +73,7 @@ void Session::server_message(const Slice& s, Actions& out) {
   }
   if (s.first) begin_reply(s, out);
   if (!server_) return;
-  if (!swallow_) pass_back(s.bytes, out);
+  if (!swallow_ && !client_gone_) pass_back(s.bytes, out);
   // Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running).
   if (state_ == State::Draining && (s.type == 'D' || s.type == 'd')) request_cancel(out);
   if (!s.last || s.type != 'T') return;
@@ -309,10 +309,11 @@ void Session::on_notification(Bytes whole, Actions& out) {
 void Session::on_copy_in(Actions& out) {
   copying_ = true;
   copy_unclear_ = false;
-  sync_held_ = false;  // the server would have read it without a word
   const auto end = ledger_.find(Request::CopyEnd);
-  for (std::size_t i = end; i-- > 1;) {  // sent before this message could be known
-    copy_unclear_ = true;
+  // Unless the end of the COPY lies before it, the server would have read it without a word.
+  if (end == ledger_.size()) sync_held_ = false;
+  // Sent before this message could be known. The server reads a Sync before any data, so it gets no answer.
+  for (std::size_t i = end; i-- > 1;) {
     if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY
     ledger_.erase(i);
   }

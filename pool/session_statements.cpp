@@ -263,8 +263,13 @@ void Session::close_stale(StatementId id, Actions& out) {
 }
 
 void Session::evict_statements(Actions& out) {
-  const auto old = server_->statements.evict(options_->max_server_statements);
-  if (old != StatementId::None) close_stale(old, out);
+  // What was parsed under settings that are not known cannot be parsed the same way again.
+  if (local_settings_ || ((pins_ | suspect_) & kSettingPins) != 0) return;
+  for (;;) {
+    const auto old = server_->statements.evict(options_->max_server_statements);
+    if (old == StatementId::None) return;
+    close_stale(old, out);
+  }
 }
 
 // Literals are converted when a statement is parsed, so a Parse that is repeated runs under the settings of
