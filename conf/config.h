@@ -205,6 +205,7 @@ struct ShutdownConfig {
   // Not set: exit as soon as nothing runs, at most after 5 s. 0: at once. Else clients may go on until it
   // ends.
   std::optional<Duration> max_sigterm_delay{};
+  bool exit_zero_on_sigterm = false;  // else 143
   friend bool operator==(const ShutdownConfig&, const ShutdownConfig&) = default;
 };
 

@@ -170,6 +170,7 @@ class Reader {
                                                    "admin-port",
                                                    "quitquitquit",
                                                    "max-sigterm-delay",
+                                                   "exit-zero-on-sigterm",
                                                    "psc",
                                                    "quiet",
                                                    "sqladmin-api-endpoint",

@@ -90,6 +90,11 @@ constexpr Key kShutdownKeys[] = {
      .range = kAnyTime,
      .unset = "end when nothing runs, at most 5 s",
      .flag = "max-sigterm-delay"},
+    {.name = "exit_zero_on_sigterm",
+     .field = field<&ShutdownConfig::exit_zero_on_sigterm>,
+     .reload = Reload::Now,
+     .help = "The exit code after SIGTERM is 0 instead of 143.",
+     .flag = "exit-zero-on-sigterm"},
 };
 
 constexpr Section kCloudSql{.name = "cloudsql",

@@ -72,6 +72,7 @@ void BrokerCore::set_limits(PoolId id, const PoolLimits& limits, Time now, Order
   pool.limits = limits;
   pool.limits.size = std::max(1u, limits.size);
   pool.age_check = Time{};
+  pool.health.shorten(now_, limits.backoff);
   while (pool.slots - pool.closing > pool.limits.size && !pool.idle.empty())
     close_idle(pool.idle.front(), CloseReason::OverLimit, orders);
   update_pool(p, orders);

@@ -219,7 +219,7 @@ void BrokerCore::open_failed(ServerId id, OpenError error, bool peer_closed, Tim
   --opening_;
   --pool.opening;
   --groups_[g].opening;
-  pool.health.failed(std::move(error), server.since, now_, random);
+  pool.health.failed(std::move(error), server.since, now_, random, pool.limits.backoff);
   end(s, peer_closed);
   update(g, orders);
 }

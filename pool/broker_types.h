@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "pool/health.h"
 #include "pool/ids.h"
 
 namespace sidepool::pool {
@@ -31,6 +32,7 @@ struct PoolLimits {
   Duration lifetime = std::chrono::hours(1);                // 0: none
   Duration idle_timeout = std::chrono::minutes(10);         // 0: none
   Duration notify_after{};                                  // a Notify order once a wait; 0: none
+  Backoff backoff{};                                        // after logins of the pool's own that failed
   bool round_robin = false;  // of equally good idle servers the longest idle instead of the most recent one
   friend bool operator==(const PoolLimits&, const PoolLimits&) = default;
 };

@@ -13,17 +13,23 @@ OpenFailure classify_login_error(std::string_view sqlstate) {
   return OpenFailure::Refused;
 }
 
-void DialHealth::failed(OpenError error, Time dialled, Time now, std::uint64_t random) {
+void DialHealth::failed(OpenError error, Time dialled, Time now, std::uint64_t random,
+                        const Backoff& backoff) {
   error_ = std::move(error);
   if (failures_ != 0 && dialled < last_failure_) return;
   last_failure_ = now;
-  constexpr std::uint32_t kMaxShift = 20;  // beyond the cap for any sensible base, and no overflow
-  const Duration ceiling = std::min(kCap, kBase * (std::int64_t{1} << std::min(failures_, kMaxShift)));
-  const auto spread = static_cast<std::uint64_t>(ceiling.count());
+  Duration ceiling = backoff.first;  // doubled step by step, because a product could overflow
+  for (std::uint32_t n = 0; n < failures_ && ceiling < backoff.longest; ++n) ceiling += ceiling;
+  ceiling = std::min(ceiling, backoff.longest);
+  const auto spread = static_cast<std::uint64_t>(std::max<Duration::rep>(ceiling.count(), 1));
   next_attempt_ = now + Duration(static_cast<Duration::rep>(random % spread) + 1);
   ++failures_;
 }
 
 void DialHealth::succeeded() { failures_ = 0; }
+
+void DialHealth::shorten(Time now, const Backoff& backoff) {
+  next_attempt_ = std::min(next_attempt_, now + backoff.longest);
+}
 
 }  // namespace sidepool::pool

@@ -27,17 +27,23 @@ struct OpenError {
   std::string message;   // for the client; never a secret
 };
 
-// Exponential back-off with full jitter: the n-th failure in a row waits a random time of (0, min(cap, base *
-// 2^(n-1))], so that many processes in front of a database that restarts do not come back at one moment.
+struct Backoff {  // both longer than 0
+  Duration first = std::chrono::milliseconds(100);
+  Duration longest = std::chrono::seconds(15);
+  friend bool operator==(const Backoff&, const Backoff&) = default;
+};
+
+// Exponential back-off with full jitter: the n-th failure in a row waits a random time of (0, min(longest,
+// first * 2^(n-1))], so that many processes in front of a database that restarts do not come back at one
+// moment.
 class DialHealth {
  public:
-  static constexpr Duration kBase = std::chrono::milliseconds(100);
-  static constexpr Duration kCap = std::chrono::seconds(15);
-
   // `dialled`: when the failed dial began; several that were in flight together count as one failure.
   // `random`: 64 random bits.
-  void failed(OpenError error, Time dialled, Time now, std::uint64_t random);
+  void failed(OpenError error, Time dialled, Time now, std::uint64_t random, const Backoff& backoff);
   void succeeded();
+  // The limits have changed: a pause that was begun is not longer than the longest allowed now.
+  void shorten(Time now, const Backoff& backoff);
 
   bool may_try(Time now) const { return failures_ == 0 || now >= next_attempt_; }
   // REQUIRES: failures() > 0.

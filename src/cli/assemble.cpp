@@ -126,6 +126,7 @@ class Layers {
       config.log.format = *options_.structured_logs ? conf::LogFormat::Json : conf::LogFormat::Plain;
     }
     if (options_.max_sigterm_delay) config.shutdown.max_sigterm_delay = *options_.max_sigterm_delay;
+    if (options_.exit_zero_on_sigterm) config.shutdown.exit_zero_on_sigterm = *options_.exit_zero_on_sigterm;
   }
 
  private:

@@ -78,6 +78,10 @@ constexpr Flag kFlags[] = {
      .argument = "TIME",
      .help = "after SIGTERM let clients go on for up to TIME, such as 30s; 0 ends at once\n"
              "(default: end when nothing runs, at most 5s)"},
+    {.name = "exit-zero-on-sigterm",
+     .kind = FlagKind::Boolean,
+     .group = kProbes,
+     .help = "exit code 0 after SIGTERM instead of 143"},
     {.name = "config",
      .variable = false,
      .group = kFile,
@@ -123,7 +127,6 @@ constexpr MissingFlag kMissing[] = {
     {"debug-logs", 0, FlagKind::Boolean, "set level = \"debug\" in [log] of the --config file"},
     {"disable-metrics", 0, FlagKind::Boolean, kNoTelemetry},
     {"disable-traces", 0, FlagKind::Boolean, kNoTelemetry},
-    {"exit-zero-on-sigterm", 0, FlagKind::Boolean, "remove it and expect exit code 143 after SIGTERM"},
     {"fuse", 0, FlagKind::Text, kNoFuse},
     {"fuse-tmp-dir", 0, FlagKind::Text, kNoFuse},
     {"gcloud-auth", 'g', FlagKind::Boolean, kCredentials},

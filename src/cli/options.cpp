@@ -129,6 +129,7 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
   options.admin_port = values.port("admin-port");
   options.structured_logs = values.boolean("structured-logs");
   options.max_sigterm_delay = values.duration("max-sigterm-delay");
+  options.exit_zero_on_sigterm = values.boolean("exit-zero-on-sigterm");
   options.config = values.text("config");
   options.check_config = values.boolean("check-config").value_or(false);
   options.print_config = values.boolean("print-config").value_or(false);

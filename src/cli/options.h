@@ -31,6 +31,7 @@ struct Options {
   std::optional<std::uint16_t> admin_port{};
   std::optional<bool> structured_logs{};
   std::optional<conf::Duration> max_sigterm_delay{};
+  std::optional<bool> exit_zero_on_sigterm{};
   std::optional<std::string> config{};
   bool check_config = false;
   bool print_config = false;

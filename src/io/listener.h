@@ -53,6 +53,9 @@ class Listener {
   // Also removes the socket file, if it is still ours.
   void close() noexcept;
 
+  // Of connections accepted from now on.
+  void set_keepalive(const Keepalive& keepalive) noexcept { options_.keepalive = keepalive; }
+
   // With the port the kernel chose.
   const SocketAddress& address() const noexcept { return address_; }
   Reach reach() const noexcept;

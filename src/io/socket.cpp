@@ -126,12 +126,15 @@ void tune(int fd, const Keepalive* keepalive) noexcept {
   if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX) return;
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
   if (!keepalive) return;
+  const auto unless_zero = [fd](int name, auto value, const char* what) {
+    if (value != 0) set_option(fd, IPPROTO_TCP, name, static_cast<int>(value), what);
+  };
+  unless_zero(TCP_USER_TIMEOUT, keepalive->user_timeout.count(), "TCP_USER_TIMEOUT");
+  if (!keepalive->probe) return;
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(keepalive->idle.count()), "TCP_KEEPIDLE");
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(keepalive->interval.count()), "TCP_KEEPINTVL");
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, keepalive->probes, "TCP_KEEPCNT");
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(keepalive->user_timeout.count()),
-             "TCP_USER_TIMEOUT");
+  unless_zero(TCP_KEEPIDLE, keepalive->idle.count(), "TCP_KEEPIDLE");
+  unless_zero(TCP_KEEPINTVL, keepalive->interval.count(), "TCP_KEEPINTVL");
+  unless_zero(TCP_KEEPCNT, keepalive->probes, "TCP_KEEPCNT");
 }
 
 const char* dial_reason(int sys) noexcept {

@@ -44,8 +44,10 @@ class SocketAddress {
 };
 
 // Liveness of a connection that the other side forgot: probes after `idle`, then every `interval`, and
-// unacknowledged data breaks the connection after `user_timeout` (TCP_USER_TIMEOUT, tcp(7)).
+// unacknowledged data breaks the connection after `user_timeout` (TCP_USER_TIMEOUT, tcp(7)). 0 leaves the
+// kernel's value.
 struct Keepalive {
+  bool probe = true;  // false: the next three mean nothing
   std::chrono::seconds idle{30};
   std::chrono::seconds interval{10};
   int probes = 3;

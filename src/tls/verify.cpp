@@ -219,6 +219,13 @@ Status require_instance_certificate(SSL_CTX* ctx, std::string_view pem_bundle, I
   return {};
 }
 
+std::optional<std::string> peer_common_name(const SSL* ssl) {
+  X509* leaf = SSL_get0_peer_certificate(ssl);
+  auto name = leaf ? common_name(leaf) : std::nullopt;
+  if (name && name->find('\0') != std::string::npos) return std::nullopt;
+  return name;
+}
+
 std::string verify_failure(const SSL* ssl) {
   if (const auto* text = static_cast<const std::string*>(SSL_get_ex_data(ssl, failure_index()))) return *text;
   const long code = SSL_get_verify_result(ssl);

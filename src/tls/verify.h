@@ -2,6 +2,7 @@
 #pragma once
 #include <openssl/ssl.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,10 @@ bool host_matches(std::string_view pattern, std::string_view host) noexcept;
 // Makes every handshake of this context succeed only with a certificate that verify_instance_certificate()
 // accepts.
 Status require_instance_certificate(SSL_CTX* ctx, std::string_view pem_bundle, InstanceIdentity who);
+
+// The common name in the peer's certificate. Nothing if it showed none, or if the certificate has several, or
+// one with a zero byte (somebody's name could be hidden behind it).
+std::optional<std::string> peer_common_name(const SSL* ssl);
 
 // Why the peer's certificate was refused in this connection's handshake; empty if it was not.
 std::string verify_failure(const SSL* ssl);

@@ -39,6 +39,7 @@ TEST(Flags, TheInstanceAloneIsEnough) {
   EXPECT_EQ(up.listeners, (std::vector<conf::Listener>{{{"127.0.0.1", 5432, {}}, conf::RemoteOptIn::No}}));
   EXPECT_EQ(up.pool, conf::PoolConfig{});
   EXPECT_EQ(run.config.shutdown.max_sigterm_delay, std::nullopt);
+  EXPECT_FALSE(run.config.shutdown.exit_zero_on_sigterm);
   EXPECT_THAT(run.notes, IsEmpty());
 }
 
@@ -47,7 +48,8 @@ TEST(Flags, EveryFlag) {
       "--port=6000 --address=127.0.0.2 --auto-iam-authn --private-ip --token T --login-token L "
       "--sqladmin-api-endpoint=http://127.0.0.1:1 --health-check --prometheus --http-port=9801 "
       "--http-address=0.0.0.0 "
-      "--admin-port=9092 --quitquitquit --structured-logs --max-sigterm-delay=1m30s p:r:i");
+      "--admin-port=9092 --quitquitquit --structured-logs --max-sigterm-delay=1m30s "
+      "--exit-zero-on-sigterm p:r:i");
   const conf::Config& c = run.config;
   EXPECT_EQ(listeners(c), "127.0.0.2:6000");
   EXPECT_EQ(c.upstreams[0].listeners[0].remote_opt_in, conf::RemoteOptIn::FlagOrEnv);
@@ -62,6 +64,7 @@ TEST(Flags, EveryFlag) {
   EXPECT_EQ(c.http.admin_port, 9092);
   EXPECT_EQ(c.log.format, conf::LogFormat::Json);
   EXPECT_EQ(c.shutdown.max_sigterm_delay, 90s);
+  EXPECT_TRUE(c.shutdown.exit_zero_on_sigterm);
 }
 
 TEST(Flags, SpellingsOfGoFlags) {
@@ -192,6 +195,7 @@ TEST(Environment, EachFlagHasItsVariable) {
                                   {"CSQL_PROXY_QUITQUITQUIT", "true"},
                                   {"CSQL_PROXY_ADMIN_PORT", "9092"},
                                   {"CSQL_PROXY_STRUCTURED_LOGS", "true"},
+                                  {"CSQL_PROXY_EXIT_ZERO_ON_SIGTERM", "true"},
                                   {"CSQL_PROXY_MAX_SIGTERM_DELAY", "5s"}});
   const conf::Config& c = run.config;
   EXPECT_EQ(listeners(c), "0.0.0.0:6000");
@@ -204,6 +208,7 @@ TEST(Environment, EachFlagHasItsVariable) {
   EXPECT_EQ(c.http.admin_port, 9092);
   EXPECT_EQ(c.log.format, conf::LogFormat::Json);
   EXPECT_EQ(c.shutdown.max_sigterm_delay, 5s);
+  EXPECT_TRUE(c.shutdown.exit_zero_on_sigterm);
   EXPECT_THAT(run.notes, IsEmpty());
 }
 
@@ -212,7 +217,7 @@ TEST(Environment, NamesOfVariables) {
   for (const Flag& flag : flags()) {
     if (flag.variable) names.insert(variable_of(flag.name));
   }
-  EXPECT_EQ(names.size(), 17U);
+  EXPECT_EQ(names.size(), 18U);
   EXPECT_TRUE(names.count("CSQL_PROXY_SQLADMIN_API_ENDPOINT"));
 }
 

@@ -71,6 +71,7 @@ level = "warning"
 format = "json"
 [shutdown]
 max_sigterm_delay = "0s"
+exit_zero_on_sigterm = true
 )");
   EXPECT_THAT(loaded.errors, IsEmpty());
   const Config& c = loaded.config;
@@ -103,6 +104,7 @@ max_sigterm_delay = "0s"
   EXPECT_EQ(c.http.admin_port, 9999);
   EXPECT_EQ(c.log.level, LogLevel::Warning);
   EXPECT_EQ(c.shutdown.max_sigterm_delay, Duration{0}) << "0 is not the same as not set";
+  EXPECT_TRUE(c.shutdown.exit_zero_on_sigterm);
 }
 
 TEST(Read, AnUpstreamStartsFromPoolWhereverItStands) {

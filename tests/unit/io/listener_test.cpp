@@ -81,6 +81,27 @@ TEST_F(ListenerTest, AcceptsAndNamesThePeer) {
   EXPECT_NE(::fcntl(guests.fds[0].get(), F_GETFD) & FD_CLOEXEC, 0);
 }
 
+TEST_F(ListenerTest, KeepAliveHoldsForConnectionsFromThenOn) {
+  auto l = listen(*SocketAddress::from_ip("127.0.0.1", 0));
+  Guests guests;
+  ASSERT_TRUE(l->start(&guests, &Guests::accept));
+  const auto idle_of_next = [&] {
+    const auto n = guests.fds.size();
+    const Fd visitor = visit(l->address());
+    run_until(*loop_, [&] { return guests.fds.size() == n + 1; });
+    int on = 0, idle = 0;
+    socklen_t size = sizeof on;
+    EXPECT_EQ(::getsockopt(guests.fds[n].get(), SOL_SOCKET, SO_KEEPALIVE, &on, &size), 0);
+    EXPECT_EQ(::getsockopt(guests.fds[n].get(), IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size), 0);
+    return on == 0 ? 0 : idle;
+  };
+  EXPECT_EQ(idle_of_next(), 0);
+  l->set_keepalive({.idle = std::chrono::seconds(11)});
+  EXPECT_EQ(idle_of_next(), 11);
+  l->set_keepalive({.probe = false});
+  EXPECT_EQ(idle_of_next(), 0);
+}
+
 TEST_F(ListenerTest, ReachIsTheListenersNotThePeers) {
   EXPECT_EQ(listen(*SocketAddress::from_ip("0.0.0.0", 0))->reach(), Reach::Network);
   EXPECT_EQ(listen(path("s"))->reach(), Reach::UnixSocket);

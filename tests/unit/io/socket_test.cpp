@@ -2,6 +2,8 @@
 #include "src/io/socket.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -74,6 +76,50 @@ TEST(Dial, AMissingUnixSocketIsToldAtOnceWithItsPath) {
   EXPECT_EQ(dialled.error().sys, ENOENT);
   EXPECT_EQ(dialled.error().reason, "no_file");
   EXPECT_NE(dialled.error().what.find("/nonexistent/.s.PGSQL.5432"), std::string::npos);
+}
+
+int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(fd, level, name, &value, &size), 0);
+  return value;
+}
+
+TEST(Tune, SetsWhatIsAskedForAndLeavesTheRest) {
+  using std::chrono::milliseconds;
+  using std::chrono::seconds;
+  const auto fresh = [] { return Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); };
+  const Fd untouched = fresh();
+  const auto usual = [&untouched](int name) { return option(untouched.get(), IPPROTO_TCP, name); };
+
+  const Fd plain = fresh();
+  tune(plain.get(), nullptr);
+  EXPECT_EQ(option(plain.get(), IPPROTO_TCP, TCP_NODELAY), 1);
+  EXPECT_EQ(option(plain.get(), SOL_SOCKET, SO_KEEPALIVE), 0);
+
+  const Fd all = fresh();
+  const Keepalive every{true, seconds(7), seconds(3), 2, milliseconds(1234)};
+  tune(all.get(), &every);
+  EXPECT_EQ(option(all.get(), SOL_SOCKET, SO_KEEPALIVE), 1);
+  EXPECT_EQ(option(all.get(), IPPROTO_TCP, TCP_KEEPIDLE), 7);
+  EXPECT_EQ(option(all.get(), IPPROTO_TCP, TCP_KEEPINTVL), 3);
+  EXPECT_EQ(option(all.get(), IPPROTO_TCP, TCP_KEEPCNT), 2);
+  EXPECT_EQ(option(all.get(), IPPROTO_TCP, TCP_USER_TIMEOUT), 1234);
+
+  const Fd zeros = fresh();
+  const Keepalive kernels{true, seconds(0), seconds(0), 0, milliseconds(0)};
+  tune(zeros.get(), &kernels);
+  EXPECT_EQ(option(zeros.get(), SOL_SOCKET, SO_KEEPALIVE), 1);
+  for (const int name : {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT}) {
+    EXPECT_EQ(option(zeros.get(), IPPROTO_TCP, name), usual(name)) << name;
+  }
+
+  const Fd off = fresh();
+  const Keepalive none{false, seconds(7), seconds(3), 2, milliseconds(99)};
+  tune(off.get(), &none);
+  EXPECT_EQ(option(off.get(), SOL_SOCKET, SO_KEEPALIVE), 0);
+  EXPECT_EQ(option(off.get(), IPPROTO_TCP, TCP_KEEPIDLE), usual(TCP_KEEPIDLE));
+  EXPECT_EQ(option(off.get(), IPPROTO_TCP, TCP_USER_TIMEOUT), 99) << "a limit of its own";
 }
 
 TEST(PeerProcess, IsUsOnASocketPairAndUnknownOnTcp) {

@@ -15,7 +15,7 @@ TEST_F(BrokerTime, BackOffOpensNothingUntilItsDeadlineAndThenOneAtATime) {
   ASSERT_TRUE(orders.wake);
   const Time retry = *orders.wake;
   EXPECT_GT(retry, now);
-  EXPECT_LE(retry, now + DialHealth::kBase);
+  EXPECT_LE(retry, now + Backoff{}.first);
   EXPECT_EQ(broker->next_deadline(), retry);
   wait(pool, kA);
   EXPECT_TRUE(orders.list.empty());

@@ -5,6 +5,7 @@
 #include <netdb.h>
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -136,6 +137,45 @@ TEST(Resolver, MoreThreadsCarryOnWhileOneHangs) {
   g_gate.await_waiting(3);
   g_gate.release();
   for (Asker* x : {&a, &b, &c, &d}) run_until(*loop, [&] { return x->answer.has_value(); });
+}
+
+// Lookups that reached the name server for asking twice, with `between` done in the middle.
+int lookups_of_two(Resolver& resolver, const char* host, const std::function<void()>& between) {
+  auto loop = make_loop();
+  int before = 0;
+  {
+    std::lock_guard lock(g_gate.mutex);
+    before = g_gate.served;
+  }
+  for (int i = 0; i < 2; ++i) {
+    Asker a;
+    EXPECT_TRUE(a.ask(resolver, *loop, host));
+    EXPECT_FALSE(a.answer) << "never from inside start()";
+    run_until(*loop, [&] { return a.answer.has_value(); });
+    if (*a.answer) {
+      EXPECT_EQ((**a.answer).front().text(), "192.0.2.1:5432");
+    }
+    if (i == 0) between();
+  }
+  std::lock_guard lock(g_gate.mutex);
+  return g_gate.served - before;
+}
+
+TEST(Resolver, AnAnswerIsUsedForItsTimeToLive) {
+  const auto nothing = [] {};
+  Resolver r(1, &lookup);
+  EXPECT_EQ(lookups_of_two(r, "a.example", nothing), 2) << "none is set";
+  r.set_ttl(std::chrono::hours(1));
+  EXPECT_EQ(lookups_of_two(r, "b.example", nothing), 1);
+  EXPECT_EQ(lookups_of_two(r, "b.example", nothing), 0);
+  EXPECT_EQ(lookups_of_two(r, "c.example", [&r] { r.forget({"c.example", 5432}); }), 2);
+  EXPECT_EQ(lookups_of_two(r, "d.example", [&r] { r.forget({"d.example", 1}); }), 1) << "another endpoint";
+  EXPECT_EQ(lookups_of_two(r, "unknown.example", nothing), 2) << "failures are not kept";
+  EXPECT_EQ(lookups_of_two(r, "empty.example", nothing), 2);
+  EXPECT_EQ(lookups_of_two(r, "e.example", [&r] { r.set_ttl(std::chrono::nanoseconds(1)); }), 2)
+      << "an answer grows old";
+  r.set_ttl(Duration::zero());
+  EXPECT_EQ(lookups_of_two(r, "b.example", nothing), 2) << "also what was kept before";
 }
 
 TEST(Resolver, TheSystemKnowsLocalhost) {
