@@ -179,11 +179,16 @@ bool Session::at_rest() const noexcept {
          cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() && from_server_.at_boundary();
 }
 
+// Even when nothing is outstanding: something of this client lies on it, or the mode says so.
+bool Session::keeps_server() const noexcept {
+  return pins_ != 0 || options_->mode == Mode::Session || unnamed_kind_ == Unnamed::OnServerOnly;
+}
+
 // Gives the server back as soon as the rules allow it.
 void Session::settle(Actions& out) {
   if (state_ != State::Active || !at_rest()) return;
   // A server that is unfit for others still holds this client's state.
-  if (pins_ != 0 || options_->mode == Mode::Session || unnamed_kind_ == Unnamed::OnServerOnly) {
+  if (keeps_server()) {
     if (resets_ == 0) return;
     const auto values = startup_subset(std::exchange(resets_, 0));
     if (values.empty()) return;

@@ -145,6 +145,7 @@ class Session {
 
   // session.cpp: states
   bool nothing_at_stake() const noexcept;
+  bool keeps_server() const noexcept;
   void acquire(Actions& out);
   void settle(Actions& out);
   bool at_rest() const noexcept;
@@ -177,6 +178,7 @@ class Session {
   void on_message(char type, Bytes whole, Actions& out);
   void pass(Bytes bytes, Actions& out);
   bool on_query(Bytes whole, Actions& out);
+  bool resets_too_soon(const Traits& t) const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
   bool in_copy(char type) const noexcept;
@@ -291,6 +293,7 @@ class Session {
   bool skipping_ = false;         // the server skips to the next Sync
   bool copying_ = false;          // the server is in COPY-in for the entry at the head
   bool copy_unclear_ = false;     // messages that COPY-in may or may not have eaten
+  bool early_data_ = false;       // CopyData has passed before it was known whether there is a COPY-in
   bool copy_bound_ = false;       // a COPY statement was bound in this cycle
   bool sync_held_ = false;        // a Sync waits for the first reply of an Execute that may be a COPY
   bool stalled_ = false;          // client_part_ holds a message that needs a reply first

@@ -1,5 +1,6 @@
 // pool/session_server.cpp -- messages of the server: which request they answer and who gets to see them.
 #include "pool/session_parts.h"
+#include "protocol/letters.h"
 
 namespace sidepool::pool {
 
@@ -12,20 +13,20 @@ constexpr std::uint32_t kWholeReply = 16U << 20;  // an ErrorResponse beyond thi
 constexpr std::array<std::uint8_t, 5> kSync{'S', 0, 0, 0, 4};
 
 // Small messages that are looked at as a whole; all others pass in pieces.
-bool looked_at(char type) noexcept {
-  return std::string_view("ZESC123nIsA").find(type) != std::string_view::npos;
-}
+constexpr protocol::Letters kLookedAt("ZESC123nIsA");
+bool looked_at(char type) noexcept { return kLookedAt.has(type); }
 
 // Messages that answer no request.
 bool unasked(char type) noexcept { return type == 'S' || type == 'N' || type == 'A' || type == 'K'; }
 
 // Whether a message of this type can be (part of) the answer to the request.
 bool answers(char type, Request r) noexcept {
+  static constexpr protocol::Letters kToQuery("TDCIGHWdcZE"), kToExecute("DCIsGHWdcE");
   switch (r) {
     case Request::Query:
-      return std::string_view("TDCIGHWdcZE").find(type) != std::string_view::npos;
+      return kToQuery.has(type);
     case Request::Execute:
-      return std::string_view("DCIsGHWdcE").find(type) != std::string_view::npos;
+      return kToExecute.has(type);
     case Request::FunctionCall:
       return type == 'V' || type == 'Z' || type == 'E';
     case Request::Sync:
@@ -189,8 +190,8 @@ void Session::on_ready(Bytes whole, Actions& out) {
   after_reply(out);
   if (hold_for_ready_ && ledger_.empty() && !cycle_open_) {
     hold_for_ready_ = false;
-    const auto values =
-        tx_ == TxStatus::InTransaction ? startup_subset(std::exchange(resets_, 0)) : SettingSet{};
+    const bool later = tx_ == TxStatus::Failed || (at_rest() && !keeps_server());  // with another server
+    const auto values = later ? SettingSet{} : startup_subset(std::exchange(resets_, 0));
     if (!values.empty()) {
       state_ = State::Preparing;
       return send_replay(values, out);
@@ -312,11 +313,13 @@ void Session::on_copy_in(Actions& out) {
   const auto end = ledger_.find(Request::CopyEnd);
   // Unless the end of the COPY lies before it, the server would have read it without a word.
   if (end == ledger_.size()) sync_held_ = false;
-  // Sent before this message could be known. The server reads a Sync before any data, so it gets no answer.
+  // Sent before this message could be known. A Sync before any data gets no answer.
   for (std::size_t i = end; i-- > 1;) {
     if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY
+    copy_unclear_ |= early_data_;
     ledger_.erase(i);
   }
+  early_data_ = false;
   retry_stalled(out);
 }
 

@@ -96,7 +96,12 @@ class SessionRig {
   void end(const protocol::ErrorFields& why) {
     act([&] { session.end(why, actions_); });
   }
+  void cancel_begun() {
+    ++cancels;
+    session.on_cancel_begun();
+  }
   void cancel_done(bool unfit) {
+    --cancels;
     act([&] { session.on_cancel_done(unfit, actions_); });
     offer();
   }
@@ -160,6 +165,7 @@ class SessionRig {
         return;
       case pool::Do::CloseClient:
         closed = true;
+        waiting = false;
         return;
       case pool::Do::CancelServer:
         ++cancels;
