@@ -132,8 +132,12 @@ void Session::send_replay(const SettingSet& values, Actions& out) {
   send_set_config(values, false, out);
   out.compose(Do::ToServer, [](Buffer& own) { protocol::sync(own); });
   ledger_.push({Request::Sync, Reply::Swallow, true});
+  // Of a reported one ParameterStatus tells how PostgreSQL spells the value, and that it is the server's own
+  // one by saying nothing; only that of application_name is not waited for.
   for (const auto& e : values) {
-    if (!read_only(e.first)) server_->applied = with(server_->applied, e.first, e.second);
+    if (read_only(e.first)) continue;
+    if (find(server_->base, e.first) && !same_name(e.first, "application_name")) continue;
+    server_->applied = with(server_->applied, e.first, e.second);
   }
   server_->require(CleanUp::Parameters);
   ++events_.replays;
@@ -241,7 +245,8 @@ void Session::tell_differences(Actions& out) {
     for (const auto& [name, value] : *server_->base) {
       const auto* before = find(told_, name);
       if ((before && *before == value) || find(overrides_, name)) continue;
-      out.compose(Do::ToClient, [&](Buffer& own) { protocol::parameter_status(own, name, value); });
+      out.compose(Do::ToClient,
+                  [&n = name, &v = value](Buffer& own) { protocol::parameter_status(own, n, v); });
     }
   }
   told_ = server_->base;

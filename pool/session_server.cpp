@@ -262,7 +262,8 @@ void Session::tell_resets(Actions& out) {
     const auto* now = find(overrides_, name);
     if (!now) now = find(told_, name);
     if (!now || *now == value) continue;
-    out.compose(Do::ToClient, [&](Buffer& own) { protocol::parameter_status(own, name, value); });
+    out.compose(Do::ToClient,
+                [&n = name, &v = value](Buffer& own) { protocol::parameter_status(own, n, v); });
     change_overrides(with(overrides_, name, value));
   }
 }
