@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <mutex>
@@ -88,6 +89,7 @@ class Server {
       make = reply_;
     }
     const std::string out = make(s);
+    { const std::lock_guard lock{mutex_}; }  // who calls seen() afterwards sees what `make` has done
     mg_write(c, out.data(), out.size());
     return 200;
   }
@@ -161,7 +163,7 @@ TEST_F(Http, RedirectsAreNotFollowed) {
 }
 
 TEST_F(Http, BodiesAreBounded) {
-  std::size_t size = kMaxHttpBody;
+  std::atomic<std::size_t> size = kMaxHttpBody;
   const Server& server = Server::with([&size](const Seen&) { return reply(std::string(size, 'x')); });
   ASSERT_TRUE(get(server.url()));
   size = kMaxHttpBody + 1;
@@ -180,6 +182,7 @@ TEST_F(Http, StopEndsARunningRequest) {
   const auto got = get(server.url());
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().reason, "stopped");
+  EXPECT_EQ(server.seen().size(), 1U);
 }
 
 TEST_F(Http, ASilentServerTimesOut) {
@@ -298,7 +301,7 @@ TEST_F(Api, RequestsAreExact) {
 }
 
 TEST_F(Api, ServerErrorsAreRetriedFourTimes) {
-  int failures = 4;
+  std::atomic<int> failures = 4;
   const Server& server = Server::with([&failures](const Seen&) {
     return failures-- > 0 ? reply("oops", "500 Internal Server Error") : reply(std::string{kSettings});
   });
