@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "conf/diff.h"
+#include "protocol/encode.h"
 #include "src/base/log.h"
 #include "src/worker/client.h"
 
@@ -57,7 +58,17 @@ int App::run() {
 }
 
 void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
-  ++shared_.clients;
+  // Somewhat above the limit a client still hears why it is refused, and a CancelRequest comes through.
+  constexpr std::uint32_t kUnserved = 100;
+  if (++shared_.clients > config_->server.max_client_conn + kUnserved) {
+    --shared_.clients;
+    registry_->client_refused("max_client_conn");
+    protocol::Buffer refusal;
+    protocol::error_response(
+        refusal,
+        {"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
+    return io::turn_away(std::move(fd), refusal);
+  }
   // The worker with the fewest clients; ties in turn, so that a burst does not fall on one.
   std::size_t best = next_worker_++ % workers_.size();
   for (std::size_t i = 0; i < workers_.size(); ++i) {

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -176,14 +175,8 @@ void Listener::on_fd_limit(int sys) noexcept {
   // rests.
   reserve_.reset();
   if (const int fd = ::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); fd >= 0) {
-    Fd victim(fd);
     ++turned_away_;
-    (void)!::send(fd, options_.refusal.data(), options_.refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    ::shutdown(fd, SHUT_WR);
-    // Unread bytes would turn the close into a reset, which can overtake the refusal.
-    std::array<std::uint8_t, 1024> unread;
-    while (::recv(fd, unread.data(), unread.size(), MSG_DONTWAIT) > 0) {
-    }
+    turn_away(Fd(fd), options_.refusal);
   }
   reserve_ = open_reserve();
   static log::Limiter limiter(std::chrono::seconds(10));

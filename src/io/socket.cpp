@@ -137,6 +137,15 @@ void tune(int fd, const Keepalive* keepalive) noexcept {
   unless_zero(TCP_KEEPCNT, keepalive->probes, "TCP_KEEPCNT");
 }
 
+void turn_away(Fd fd, ConstBytes refusal) noexcept {
+  (void)!::send(fd.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  ::shutdown(fd.get(), SHUT_WR);
+  // Unread bytes would turn the close into a reset, which can overtake the refusal.
+  std::array<std::uint8_t, 1024> unread;
+  for (int i = 0; i < 16 && ::recv(fd.get(), unread.data(), unread.size(), MSG_DONTWAIT) > 0; ++i) {
+  }
+}
+
 const char* dial_reason(int sys) noexcept {
   switch (sys) {
     case ECONNREFUSED:

@@ -12,6 +12,7 @@
 
 #include "src/base/result.h"
 #include "src/io/fd.h"
+#include "src/io/io_result.h"
 
 namespace sidepool::io {
 
@@ -57,6 +58,9 @@ struct Keepalive {
 // Sets TCP_NODELAY, and keep-alive if given. A sandbox may lack an option; that costs a debug line and
 // nothing else. Does nothing to a unix socket.
 void tune(int fd, const Keepalive* keepalive) noexcept;
+
+// Sends what fits into the socket of a connection that is not served, and closes it.
+void turn_away(Fd fd, ConstBytes refusal) noexcept;
 
 struct Dialled {
   Fd fd;

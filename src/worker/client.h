@@ -50,6 +50,8 @@ class Client final : public Server::User {
   void on_look_again();
   void on_notify();
   void on_cancel_done(bool server_unfit);
+  // Time-outs may have become shorter.
+  void on_config() { update_timer(); }
   // A CancelRequest whose secret matched; keeps `requester` until it has been delivered.
   void on_cancel_request(io::Stream requester);
   void on_stop(StopStep step);
@@ -136,6 +138,7 @@ class Client final : public Server::User {
   protocol::Buffer held_;  // from the client, not taken by the session yet
   std::unique_ptr<Login> login_;
   std::unique_ptr<PassThrough> pass_;
+  std::shared_ptr<const pool::SessionOptions> options_;  // of session_
   std::optional<pool::Session> session_;
   PoolEntry* pool_ = nullptr;
   LocalUpstream* up_ = nullptr;

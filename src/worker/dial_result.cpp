@@ -124,6 +124,8 @@ std::string_view remedy(const Error& e) noexcept {
     return "Check the certificates and the clock.";
   if (e.reason == "tls_refused")
     return "The server has TLS switched off; set tls.mode to \"prefer\" or \"disable\".";
+  if (e.reason == "listener")
+    return "Set allow_remote = true for this upstream, or connect over loopback or a unix socket.";
   if (e.reason == "cleartext")
     return "Use tls.mode = \"verify-full\", or another password method in pg_hba.conf.";
   return {};

@@ -23,7 +23,9 @@ class Login final : public upstream::Connector::Owner {
   void on_look_again();
   // The client has left.
   void cancel();
-  std::optional<Time> deadline() const { return deadline_; }
+  std::optional<Time> deadline() const {
+    return began_ + worker_.config().server.client_login_timeout;  // as it is now: a reload may change it
+  }
   void on_deadline();
   // The process ends.
   void on_stop();
@@ -46,8 +48,11 @@ class Login final : public upstream::Connector::Owner {
   void flush_accept();
   bool first_byte_is_tls();
   void on_startup();
+  bool certificate_fits();
   std::optional<pool::Settings> startup_settings();
   void decide();
+  void trust();
+  bool known_by_now() const;
   void on_password();
   void ask_password();
   void refuse(const protocol::ErrorFields& why);
@@ -67,6 +72,8 @@ class Login final : public upstream::Connector::Owner {
   void pass_through();
   void admit(PoolEntry& pool);
   bool may_ask_cleartext() const;
+  void refuse_without_password();
+  void refuse_unknown_user();
 
   Client& client_;
   Worker& worker_;
@@ -82,7 +89,8 @@ class Login final : public upstream::Connector::Owner {
   RouteRequest route_;
   std::uint64_t epoch_ = 0;
   std::optional<protocol::SecretText> password_;
-  std::optional<Time> deadline_;
+  const Time began_;
+  bool direct_ = false;         // TLS from the first byte
   bool asking_ = false;         // the client has been asked and has not answered
   bool database_asks_ = false;  // the connector waits for the password
   bool retried_ = false;        // with a new certificate

@@ -20,7 +20,7 @@ Login::Login(Client& client)
       worker_(client.worker()),
       accept_({client.entrance().tls != nullptr, false}),
       up_(&client.worker().local(client.entrance().upstream)),
-      deadline_(client.worker().loop().now() + client.worker().config().server.client_login_timeout) {}
+      began_(client.worker().loop().now()) {}
 
 Login::~Login() { cancel(); }
 
@@ -63,6 +63,8 @@ void Login::on_readable() {
   if (step_ == Step::Over) return;
   if (step_ == Step::Reading && accept_.output().empty() && !asking_ && rest_.empty() &&
       first_byte_is_tls() && !pool_) {
+    accept_ = protocol::AcceptMachine({true, true});  // all it will see is inside
+    direct_ = true;
     return start_tls();
   }
   read();
@@ -76,12 +78,15 @@ void Login::read() {
     if (r.status != io::Io::Done) return drop();
     if (step_ != Step::Reading || (!asking_ && pool_)) {
       // An answer is due from us; nothing but an early message of an impatient client can be here.
-      if (rest_.size() + r.n > protocol::kMaxBeforeAuth) return drop();
+      if (rest_.size() + r.n > protocol::kMaxBeforeAuth) {
+        return refuse({"FATAL", "08P01", "too many bytes before the end of the login", {}, {}});
+      }
       rest_.insert(rest_.end(), to.begin(), to.begin() + static_cast<std::ptrdiff_t>(r.n));
       continue;
     }
     Bytes in = to.first(r.n);
     feed(in);
+    protocol::wipe(to.data(), r.n);  // a password may have been in it
     if (step_ == Step::Over || client_.stream().fd() < 0) return;
     if (!client_.stream().holds_input() && r.n < to.size()) return;
   }
@@ -161,6 +166,13 @@ void Login::handshake() {
                {{"client", client_.peer().text()}, {"reason", client_.stream().error_text()}});
     return drop();
   }
+  // Bytes that another protocol's client was made to send could be taken for ours (PostgreSQL 17 insists,
+  // too).
+  if (direct_ && !tls::alpn_is_postgresql(client_.stream().tls()->ssl())) {
+    log::debug("a client began with TLS and did not name its protocol (ALPN)",
+               {{"client", client_.peer().text()}});
+    return drop();
+  }
   accept_.tls_done();
   step_ = Step::Reading;
   client_.arm(UV_READABLE);
@@ -174,6 +186,10 @@ void Login::on_startup() {
   if (client_.entrance().tls_required && !accept_.inside_tls()) {
     return refuse(
         {"FATAL", "28000", "this listener accepts encrypted connections only", {}, "Use sslmode=require."});
+  }
+  if (client_.entrance().certificate_is_user && !certificate_fits()) {
+    const std::string text = "certificate authentication failed for user \"" + s.user + "\"";
+    return refuse({"FATAL", "28000", text, {}, {}});
   }
   if (shared.stopping.load()) return refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
   if (shared.clients.load() > worker_.config().server.max_client_conn) {
@@ -192,6 +208,16 @@ void Login::on_startup() {
   if (!settings) return;
   settings_ = std::move(*settings);
   decide();
+}
+
+// listen_tls.mode = "verify-full": the certificate, which was checked in the handshake, names the user.
+bool Login::certificate_fits() {
+  const auto* tls = client_.stream().tls();
+  const auto name = tls ? tls::peer_common_name(tls->ssl()) : std::nullopt;
+  if (name && *name == accept_.startup().user) return true;
+  log::warn("the certificate of a client is not its user's",
+            {{"client", client_.peer().text()}, {"user", accept_.startup().user}});
+  return false;
 }
 
 // The parameters and `options` of the startup packet; nothing if the client was refused.
@@ -223,26 +249,43 @@ void Login::decide() {
   if (!pool_) return want_slot(false);
   if (password_)
     return want_slot(true);  // a trial login that was sent back: the client has been asked already
-  const bool trust = up_->conf->client_auth == conf::ClientAuth::Trust;
-  const auto& ttl = up_->conf->pool.auth_ttl;
-  if (trust) return admit(*pool_);
-  switch (pool_->remembered.check(worker_.loop().now(), ttl)) {
+  if (up_->conf->client_auth == conf::ClientAuth::Trust) return trust();
+  switch (pool_->remembered.check(worker_.loop().now(), up_->conf->pool.auth_ttl)) {
     case Remembered::Check::Admit:
-      if (!client_.entrance().trusted()) {
-        return refuse(
-            {"FATAL",
-             "28000",
-             "this listener may not use a login without a password",
-             {},
-             "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
-      }
-      return admit(*pool_);
+      return client_.entrance().trusted() ? admit(*pool_) : refuse_without_password();
     case Remembered::Check::AskPassword:
       if (!may_ask_cleartext()) return pass_through();
       return ask_password();
     case Remembered::Check::FreshLogin:
       return want_slot(true);
   }
+}
+
+// client_auth = "trust": where the database asks nobody it takes a listener that may use that, else a
+// [[user]] entry as the configuration has it now.
+void Login::trust() {
+  switch (pool_->remembered.check(worker_.loop().now(), Duration::max())) {
+    case Remembered::Check::Admit:
+      return client_.entrance().trusted() ? admit(*pool_) : refuse_without_password();
+    case Remembered::Check::AskPassword:
+      return worker_.configured_user(accept_.startup().user, up_->conf->name) ? admit(*pool_)
+                                                                              : refuse_unknown_user();
+    case Remembered::Check::FreshLogin:
+      return want_slot(true);
+  }
+}
+
+void Login::refuse_unknown_user() {
+  refuse({"FATAL", "28000", "no password is configured for this user",
+          "The database asks for a password, and client_auth is \"trust\".", "Add a [[user]] entry."});
+}
+
+void Login::refuse_without_password() {
+  refuse({"FATAL",
+          "28000",
+          "this listener may not use a login without a password",
+          {},
+          "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
 }
 
 bool Login::may_ask_cleartext() const { return client_.entrance().trusted() || accept_.inside_tls(); }
@@ -258,16 +301,24 @@ void Login::ask_password() {
   kept.swap(rest_);
   early = kept;
   feed(early);
+  protocol::wipe(kept);
 }
 
 void Login::on_password() {
   asking_ = false;
   password_.emplace(accept_.password());
   if (database_asks_) return answer_database();
-  if (pool_ && pool_->remembered.knows(password_->view(), worker_.loop().now(), up_->conf->pool.auth_ttl)) {
-    return admit(*pool_);
-  }
+  if (known_by_now()) return admit(*pool_);
   want_slot(true);
+}
+
+// Whether the last login at the database answers for this client too.
+bool Login::known_by_now() const {
+  if (!pool_ || up_->conf->client_auth == conf::ClientAuth::Trust) return false;
+  const auto now = worker_.loop().now();
+  const auto& ttl = up_->conf->pool.auth_ttl;
+  if (password_) return pool_->remembered.knows(password_->view(), now, ttl);
+  return client_.entrance().trusted() && pool_->remembered.check(now, ttl) == Remembered::Check::Admit;
 }
 
 void Login::refuse(const ErrorFields& why) {

@@ -41,6 +41,10 @@ void Login::on_slot(pool::ServerId slot) {
     return worker_.carry_out(*up_->shared, orders);
   }
   slot_ = slot;
+  if (known_by_now()) {  // the trial ahead of this one was of the same password
+    end_slot({}, false);
+    return admit(*pool_);
+  }
   connect();
 }
 
@@ -101,11 +105,7 @@ void Login::answer_database() {
   }
   if (up_->conf->client_auth == conf::ClientAuth::Trust) {
     const auto* user = worker_.configured_user(accept_.startup().user, up_->conf->name);
-    if (!user) {
-      return refuse({"FATAL", "28000", "no password is configured for this user",
-                     "The database asks for a password, and client_auth is \"trust\".",
-                     "Add a [[user]] entry."});
-    }
+    if (!user) return refuse_unknown_user();
     login.answer_password(user->password.reveal());
     password_.emplace(user->password.reveal());
   } else if (password_) {
@@ -133,11 +133,7 @@ void Login::logged_in(upstream::Ready ready) {
   const bool asked = ready.login->auth_method() != AuthMethod::None;
   if (!asked && !client_.entrance().trusted()) {
     end_slot(std::move(ready.connection.stream), true);
-    return refuse({"FATAL",
-                   "28000",
-                   "this listener may not use a login without a password",
-                   {},
-                   "Set allow_remote = true for this upstream, or connect over loopback or a unix socket."});
+    return refuse_without_password();
   }
   auto* entry = up_->shared->find_or_create(s.database, s.user, up_->conf->pool, worker_.shared().pools,
                                             worker_.config().server.max_pools);

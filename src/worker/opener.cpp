@@ -72,7 +72,10 @@ void Opener::on_need_password(upstream::Connector& c) noexcept {
   } else {
     answered = pool_->remembered.answer(c.login(), c.connection().may_send_cleartext);
   }
-  if (!answered) c.login().refuse_password();
+  if (!answered) {
+    pool_->remembered.distrust();
+    c.login().refuse_password();
+  }
   c.resume();
 }
 

@@ -1,6 +1,8 @@
 // src/worker/pass_through.cpp -- see pass_through.h.
 #include "src/worker/pass_through.h"
 
+#include <algorithm>
+
 #include "protocol/encode.h"
 #include "protocol/messages.h"
 #include "src/base/random.h"
@@ -26,7 +28,15 @@ PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::Star
   if (!s.database.empty()) parameters.emplace_back("database", s.database);
   if (!s.options.empty()) parameters.emplace_back("options", s.options);
   if (!s.replication_value.empty()) parameters.emplace_back("replication", s.replication_value);
-  for (const auto& [name, value] : s.parameters) parameters.emplace_back(name, value);
+  // The operator's first: of two the later counts.
+  const auto& conf = up.conf->pool;
+  for (const auto& [name, value] : conf.startup_parameters) parameters.emplace_back(name, value);
+  const auto& ignored = conf.ignore_startup_parameters;
+  for (const auto& p : s.parameters) {
+    const bool skip = std::any_of(ignored.begin(), ignored.end(),
+                                  [&p](const auto& name) { return pool::same_name(name, p.first); });
+    if (!skip) parameters.emplace_back(p.first, p.second);
+  }
   protocol::startup_message(first_, s.protocol, parameters);
   first_.insert(first_.end(), rest.begin(), rest.end());
 }
@@ -164,7 +174,7 @@ void PassThrough::from_server(Bytes in) {
     }
     reply_.reset();
   }
-  while (in_login_ && !in.empty()) {
+  while (in_login_ && !over_ && !in.empty()) {
     const auto s = framer_.next(in);
     if (!s) {
       if (framer_.bad()) return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
@@ -172,18 +182,43 @@ void PassThrough::from_server(Bytes in) {
     }
     welcome_message(*s);
   }
-  if (!in.empty()) client_.send(in);
+  if (!in.empty() && !over_) client_.send(in);
 }
 
-// The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.
 void PassThrough::welcome_message(const protocol::Slice& s) {
-  if (s.type != 'K' || s.body_size > protocol::kMaxCancelKey + 4) {
-    if (s.type == 'Z' && s.last) in_login_ = false;
+  if (s.type == 'R') return authentication_message(s);
+  if (s.type == 'K' && s.body_size <= protocol::kMaxCancelKey + 4) return whole(s) ? key_message() : void();
+  if (s.type == 'Z' && s.last) in_login_ = false;
+  client_.send(s.bytes);
+}
+
+// Keeps a message that comes in pieces. True: it is in part_ as a whole.
+bool PassThrough::whole(const protocol::Slice& s) {
+  if (s.first) part_.clear();
+  part_.insert(part_.end(), s.bytes.begin(), s.bytes.end());
+  return s.last;
+}
+
+// A server that lets the client in unasked knows us by our certificate or our address: not every listener may
+// use that (product.md §4.2), here as little as in a pool.
+void PassThrough::authentication_message(const protocol::Slice& s) {
+  constexpr std::uint32_t kSizeOfOk = 4;
+  if (s.body_size != kSizeOfOk) {
+    asked_ = true;
     client_.send(s.bytes);
     return;
   }
-  part_.insert(part_.end(), s.bytes.begin(), s.bytes.end());
-  if (!s.last) return;
+  if (!whole(s)) return;
+  const bool ok = protocol::load_be32(part_.data() + 5) == 0;
+  if (ok && !asked_ && !client_.entrance().trusted()) {
+    return fail({Errc::Auth, 0, "this listener may not use a login without a password", "listener"});
+  }
+  asked_ = asked_ || !ok;
+  client_.send(part_);
+}
+
+// The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.
+void PassThrough::key_message() {
   const auto k = protocol::BackendKeyDataView::decode(Bytes(part_).subspan(5));
   if (!k) return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
   server_->state.backend_pid = k->pid;
@@ -194,7 +229,6 @@ void PassThrough::welcome_message(const protocol::Slice& s) {
   protocol::Buffer bytes;
   protocol::backend_key_data(bytes, client_.pid(), key.bytes());
   client_.send(bytes);
-  part_.clear();
 }
 
 void PassThrough::to_server(Bytes bytes) {

@@ -45,6 +45,9 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void read_server();
   void from_server(protocol::Bytes in);
   void welcome_message(const protocol::Slice& s);
+  bool whole(const protocol::Slice& s);
+  void key_message();
+  void authentication_message(const protocol::Slice& s);
   void to_server(protocol::Bytes bytes);
   void update();
   void end();
@@ -63,7 +66,8 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   io::Outbox out_;  // to the server
   std::optional<cloudsql::MdxReply> reply_;
   protocol::Framer framer_{(1U << 30) - 1};
-  protocol::Buffer part_;  // BackendKeyData in pieces
+  protocol::Buffer part_;  // a message that is looked at, in pieces
+  bool asked_ = false;     // the server has asked the client to prove who it is
   bool in_login_ = true;   // until the first ReadyForQuery
   bool over_ = false;
 };

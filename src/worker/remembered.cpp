@@ -22,7 +22,8 @@ std::array<std::uint8_t, 32> Remembered::digest_of(std::string_view password) co
 
 Remembered::Check Remembered::check(Time now, Duration auth_ttl) const {
   std::lock_guard lock(mutex_);
-  if (method_ != AuthMethod::None) return Check::AskPassword;
+  if (!method_) return Check::FreshLogin;
+  if (*method_ != AuthMethod::None) return Check::AskPassword;
   return now - fresh_ < auth_ttl ? Check::Admit : Check::FreshLogin;
 }
 
@@ -35,9 +36,9 @@ bool Remembered::knows(std::string_view password, Time now, Duration auth_ttl) c
   return same;
 }
 
-bool Remembered::asks_nobody() const {
+void Remembered::distrust() {
   std::lock_guard lock(mutex_);
-  return method_ == AuthMethod::None;
+  if (method_ == AuthMethod::None) method_.reset();
 }
 
 void Remembered::learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password,
@@ -49,13 +50,13 @@ void Remembered::learn(const protocol::LoginMachine& login, std::string_view use
   md5_.reset();
   cleartext_ = SecretMemory{};
   has_digest_ = false;
-  if (method_ == AuthMethod::None) return;
+  if (*method_ == AuthMethod::None) return;
   fill_random(key_);
   digest_ = digest_of(password);
   has_digest_ = true;
   if (const auto* keys = login.scram_keys()) scram_ = *keys;
-  if (method_ == AuthMethod::Md5) md5_ = protocol::md5_hash(password, user);
-  if (method_ == AuthMethod::Cleartext) cleartext_ = SecretMemory(password);
+  if (*method_ == AuthMethod::Md5) md5_ = protocol::md5_hash(password, user);
+  if (*method_ == AuthMethod::Cleartext) cleartext_ = SecretMemory(password);
 }
 
 bool Remembered::answer(protocol::LoginMachine& login, bool may_send_cleartext) const {

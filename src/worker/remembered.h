@@ -18,14 +18,16 @@ class Remembered {
  public:
   enum class Check : std::uint8_t {
     Admit,        // whoever reaches an allowed listener: the database asks nobody for a password
-    AskPassword,  // then try()
-    FreshLogin,   // the last look at the database is older than auth_ttl: a login at the database decides
+    AskPassword,  // then knows()
+    FreshLogin,   // the last look at the database is too old, or there was none: a login there decides
   };
   // What the first step of a client's login has to be.
   Check check(Time now, Duration auth_ttl) const;
   // Whether this password is known to be right and fresh enough; if not, the database is asked.
   bool knows(std::string_view password, Time now, Duration auth_ttl) const;
-  bool asks_nobody() const;
+  // The database has just asked a login of our own for a password that is not kept: nobody is let in on what
+  // was known before.
+  void distrust();
 
   // A login at the database succeeded. `password` is what the client typed, empty if nobody was asked.
   void learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password, Time now);
@@ -38,7 +40,7 @@ class Remembered {
   std::array<std::uint8_t, 32> digest_of(std::string_view password) const;
 
   mutable std::mutex mutex_;
-  protocol::AuthMethod method_ = protocol::AuthMethod::None;
+  std::optional<protocol::AuthMethod> method_;  // nothing: no login yet, so nothing is known
   std::optional<protocol::ScramKeys> scram_;
   std::optional<protocol::SecretText> md5_;
   SecretMemory cleartext_;                 // only when the database itself wants it in clear

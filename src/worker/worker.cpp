@@ -66,7 +66,7 @@ void Worker::use_config() {
     for (const auto& u : config_->upstreams) {
       if (u.name == local.shared->name) local.conf = &u;
     }
-    local.options = options_of(local.conf->pool);
+    local.options = std::make_shared<const pool::SessionOptions>(options_of(local.conf->pool));
   }
 }
 
@@ -152,6 +152,7 @@ void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
 void Worker::on_message(ConfigChanged&& m) {
   config_ = std::move(m.config);
   use_config();
+  clients_.for_each([](auto, Client& c) { c.on_config(); });
   if (number_ != 0) return;  // the brokers are everybody's
   for (auto& local : upstreams_) {
     pool::Orders out;
@@ -202,10 +203,11 @@ void Worker::opener_done(Opener& o) { openers_done_.push_back(&o); }
 void Worker::cancel_done(CancelConnection& c) { cancels_done_.push_back(&c); }
 
 const conf::User* Worker::configured_user(std::string_view user, std::string_view upstream) const {
+  const conf::User* found = nullptr;  // an entry of this upstream's own wins
   for (const auto& u : config_->users) {
-    if (u.name == user && (u.upstream.empty() || u.upstream == upstream)) return &u;
+    if (u.name == user && (u.upstream == upstream || (u.upstream.empty() && !found))) found = &u;
   }
-  return nullptr;
+  return found;
 }
 
 void Worker::route_cancel(CancelRequested request) {

@@ -41,11 +41,12 @@ struct Shared {
   std::string statement_token;
 };
 
-// An upstream as one worker sees it. The options are changed in place when the configuration is reloaded.
+// An upstream as one worker sees it. A reload replaces the options; sessions keep those they began with,
+// because what a session may assume of its servers depends on them.
 struct LocalUpstream {
   Upstream* shared = nullptr;
   const conf::Upstream* conf = nullptr;
-  pool::SessionOptions options;
+  std::shared_ptr<const pool::SessionOptions> options;
   std::shared_ptr<TimerNode> poll;  // set for the worker that polls this upstream's broker
   pool::Time poll_at{};
 };
