@@ -66,7 +66,7 @@ bool Session::takes_client_input() const noexcept {
     case State::RefusedTransaction:
       return true;
     case State::Active:
-      return !stalled_ && !sync_held_ && (!hold_for_ready_ || skipping_) && !ledger_.full();
+      return !spoiled_ && !stalled_ && !sync_held_ && (!hold_for_ready_ || skipping_) && !ledger_.full();
     case State::Login:
     case State::Waiting:
     case State::Preparing:

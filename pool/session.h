@@ -207,7 +207,7 @@ class Session {
 
   // session_statements.cpp: prepared statements
   bool on_parse(Bytes whole, Actions& out);
-  bool parse_named(std::string_view name, Bytes tail, Actions& out);
+  bool parse_named(std::string_view full_name, Bytes tail, Actions& out);
   bool parse_twice(std::string_view name, const StatementRef& statement, Actions& out);
   bool parse_once(std::string_view name, const StatementRef& statement, Actions& out);
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
@@ -309,6 +309,7 @@ class Session {
   bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
   bool cancel_asked_ = false;  // counted in cancels_, not carried out yet
+  bool spoiled_ = false;       // the server is about to end the session over what the client has sent
   bool client_gone_ = false;
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;

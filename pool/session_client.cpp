@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pool/session_parts.h"
+#include "protocol/letters.h"
 
 namespace sidepool::pool {
 
@@ -12,14 +13,14 @@ using protocol::TxVerb;
 
 namespace {
 
-bool known_message(char type) noexcept {
-  return std::string_view("QPBDCEFSHXdcf").find(type) != std::string_view::npos;
-}
+constexpr protocol::Letters kKnown("QPBDCEFSHXdcf"), kSmall("CDEHSXcf");
+
+bool known_message(char type) noexcept { return kKnown.has(type); }
 
 // PostgreSQL takes no more for these (PQ_SMALL_MESSAGE_LIMIT in SocketBackend; its length counts itself).
 bool too_long(char type, std::uint32_t body) noexcept {
   constexpr std::uint32_t kSmallMessage = 10000;
-  return std::string_view("CDEHSXcf").find(type) != std::string_view::npos && body > kSmallMessage - 4;
+  return kSmall.has(type) && body > kSmallMessage - 4;
 }
 
 std::string unknown_type(char type) {
@@ -118,7 +119,13 @@ void Session::begin_message(const Slice& s, Actions& out) {
     passing_ = Passing::None;
     return on_client_gone(out);
   }
-  if (!known_message(s.type)) return malformed(unknown_type(s.type), out);
+  if (!known_message(s.type)) {
+    if (state_ != State::Active || ledger_.empty()) return malformed(unknown_type(s.type), out);
+    // What came before is answered first; then PostgreSQL says it itself and closes.
+    passing_ = Passing::Drop;
+    spoiled_ = server_unfit_ = true;
+    return pass(s.bytes.first(1), out);
+  }
   if (too_long(s.type, s.body_size)) return malformed("invalid message length", out);
   // The server reads nothing but Sync now; without a server only late COPY messages and Flush get here.
   const bool ignored = state_ == State::Idle || (skipping_ && s.type != 'S');
@@ -183,6 +190,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       pass(whole, out);
       break;
     default:  // CopyData, Flush
+      if (type == 'd' && !copying_) early_data_ = true;
       pass(whole, out);
       break;
   }
@@ -255,6 +263,12 @@ void Session::hold_behind() noexcept {
   hold_next_ = false;
 }
 
+// What an earlier cycle reports must not be taken for the outcome of a RESET in this one.
+bool Session::resets_too_soon(const Traits& t) const noexcept {
+  return t.resets != 0 &&
+         (ledger_.find(Request::Query) != ledger_.size() || ledger_.find(Request::Sync) != ledger_.size());
+}
+
 // False: undecided until what is outstanding has been answered.
 bool Session::on_query(Bytes whole, Actions& out) {
   const auto result = scan(protocol::as_text(whole.subspan(5)));
@@ -263,8 +277,10 @@ bool Session::on_query(Bytes whole, Actions& out) {
     if (statements().undecided(name, cycle_)) return false;
     if (tx_ != TxStatus::Failed && statements().find(name)) return on_lone_deallocate(name, out);
   }
-  use(judge_text(result));
-  copy_bound_ = false;
+  const auto traits = judge_text(result);
+  if (resets_too_soon(traits)) return false;
+  use(traits);
+  copy_bound_ = early_data_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
   hold_behind();
   forget_unnamed();
@@ -300,16 +316,16 @@ void Session::send_sync(Bytes whole, Actions& out) {
 }
 
 // In COPY-in the server reads Sync and Flush without a word: they need not be sent. It takes anything else
-// but COPY messages for an error, and whether the COPY fails before or after it has read that cannot be
-// known.
+// but COPY messages for an error. Whether the COPY fails before or after it has read that cannot be known,
+// and if the data has failed before a Sync, that Sync earns an answer.
 bool Session::in_copy(char type) const noexcept {
   return copying_ && type != 'd' && type != 'c' && type != 'f' &&
          ledger_.find(Request::CopyEnd) == ledger_.size();
 }
 
 void Session::eat(char type, Bytes bytes, Actions& out) {
+  copy_unclear_ |= type != 'H';
   if (type == 'S' || type == 'H') return;
-  copy_unclear_ = true;
   pass(bytes, out);
 }
 

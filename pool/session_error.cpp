@@ -7,7 +7,10 @@ using protocol::ErrorView;
 
 namespace {
 constexpr std::string_view kStalePlan = "cached plan must not change result type";
-}
+// The error that CopyFail earns: all data before it has been taken. (In another lc_messages it is not
+// recognised, which costs the connection, not the order.)
+constexpr std::string_view kCopyFailed = "COPY from stdin failed: ";
+}  // namespace
 
 void Session::on_error(Bytes whole, Actions& out) {
   const auto e = ErrorView::decode(whole.subspan(5));
@@ -25,7 +28,7 @@ void Session::on_error(Bytes whole, Actions& out) {
   error_seen_ = true;
   if (setup) return setup_error(whole);
   Expected& front = ledger_.front();
-  if (copy_unclear_ && copying_) {
+  if (copy_unclear_ && copying_ && !e->message.starts_with(kCopyFailed)) {
     if (!client_gone_) pass_back(whole, out);
     return lose_order(out);
   }
@@ -58,11 +61,30 @@ void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
     if (front.reply == Reply::Replace && e.code == "26000") {
       out.copy(Do::ToClient, *front.made);
     } else {
-      pass_back(whole, out);
+      tell_error(whole, front, out);
     }
   }
   skip_to_sync();
   after_reply(out);
+}
+
+// Gives the client an error. Where PostgreSQL names the statement by our name, the client reads its own.
+void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
+  if (failed.statement == StatementId::None || !statements_) return pass_back(whole, out);
+  const auto ours = store_->name_of(failed.statement);
+  if (protocol::as_text(whole).find(ours) == std::string_view::npos) return pass_back(whole, out);
+  auto theirs = statements_->name_of(failed.statement);
+  for (std::size_t i = 0; theirs.empty() && i < ledger_.size(); ++i) {  // closed by now, further on
+    const auto* change = ledger_.at(i).change.get();
+    if (change && change->before && change->before->id == failed.statement) theirs = change->name;
+  }
+  std::string text(protocol::as_text(whole));
+  for (auto at = text.find(ours); at != std::string::npos; at = text.find(ours, at + theirs.size())) {
+    text.replace(at, ours.size(), theirs);
+  }
+  Buffer renamed(text.begin(), text.end());
+  protocol::store_be32(renamed.data() + 1, static_cast<std::uint32_t>(renamed.size() - 1));
+  out.copy(Do::ToClient, renamed);
 }
 
 // The plan of a statement returns other columns than before: every server's copy is outdated, and so is the

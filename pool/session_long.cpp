@@ -49,6 +49,7 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
       break;
     default:  // CopyData, Execute, FunctionCall, Flush: nothing in them is looked at
       passing_ = Passing::Forward;
+      if (s.type == 'd' && !copying_) early_data_ = true;
       if (s.type == 'E') on_execute();
       if (s.type == 'F') expect(Request::FunctionCall);
       if (s.type == 'E' || s.type == 'F') ++events_.queries;

@@ -34,7 +34,8 @@ const Settings& Session::fingerprint() {
 }
 
 // False: undecided.
-bool Session::parse_named(std::string_view name, Bytes tail, Actions& out) {
+bool Session::parse_named(std::string_view full_name, Bytes tail, Actions& out) {
+  const auto name = key_of(full_name);
   if (statements().undecided(name, cycle_)) return false;
   const bool existing = statements().find(name) != nullptr;
   const bool too_many = !existing && statements().size() >= options_->max_client_statements;
@@ -50,7 +51,7 @@ bool Session::parse_named(std::string_view name, Bytes tail, Actions& out) {
                  out);
     return true;
   }
-  return existing ? parse_twice(name, statement, out) : parse_once(name, statement, out);
+  return existing ? parse_twice(full_name, statement, out) : parse_once(name, statement, out);
 }
 
 // The name is taken. PostgreSQL analyses the text first and then says so.
@@ -104,7 +105,7 @@ bool Session::on_parse(Bytes whole, Actions& out) {
   const auto p = protocol::ParseView::decode(whole.subspan(5));
   const bool named = p && !p->name.empty();
   if (named && rewrites()) {
-    return parse_named(key_of(p->name), whole.subspan(5 + p->name.size() + 1), out);
+    return parse_named(p->name, whole.subspan(5 + p->name.size() + 1), out);
   }
   if (p && !named) return parse_unnamed(whole, whole.subspan(6), out);
   ++events_.parses;
@@ -140,6 +141,8 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   auto* entry = mapped ? statements().find(name) : nullptr;
   if (entry && unsettled(entry->statement)) return false;
   if (head && name.empty() && unnamed_unsettled()) return false;
+  if (entry && resets_too_soon(judge_text(entry->statement->scan))) return false;
+  if (head && name.empty() && resets_too_soon(unnamed_traits_)) return false;
   open_cycle();
   last_bound_.clear();
   deallocates_bound_.clear();
@@ -151,7 +154,8 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   if (!entry) {
     if (mapped && (store_->ours(name) || !sql_may_have_prepared())) {
       if (!whole) passing_ = Passing::Drop;
-      fail_instead("26000", "prepared statement \"" + std::string(name) + "\" does not exist", out);
+      fail_instead("26000", "prepared statement \"" + std::string(head->statement) + "\" does not exist",
+                   out);
       return true;
     }
     expect(Request::Bind);
@@ -206,7 +210,7 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     return true;
   }
   if (mapped && (store_->ours(name) || !sql_may_have_prepared())) {
-    fail_instead("26000", "prepared statement \"" + std::string(name) + "\" does not exist", out);
+    fail_instead("26000", "prepared statement \"" + std::string(t->name) + "\" does not exist", out);
     return true;
   }
   if (t && t->kind == 'P' && !last_bound_.empty()) {

@@ -113,6 +113,13 @@ void ClientStatements::take_back(Change& c) {
   drop_if_done(c.name);
 }
 
+std::string_view ClientStatements::name_of(StatementId id) const noexcept {
+  for (const auto& [name, entry] : by_name_) {
+    if (entry.statement && entry.statement->id == id) return name;
+  }
+  return {};
+}
+
 void ClientStatements::drop_if_done(const std::string& name) {
   const auto at = by_name_.find(name);
   if (at != by_name_.end() && at->second.pending == 0 && !at->second.statement) by_name_.erase(at);

@@ -113,6 +113,9 @@ class ClientStatements {
   // REQUIRES: changes are taken back in the reverse of their order.
   void take_back(Change& c);
 
+  // A name of the client's for this statement, empty if it has none (any more).
+  std::string_view name_of(StatementId id) const noexcept;
+
   void clear() noexcept { by_name_.clear(); }
   std::size_t size() const noexcept { return by_name_.size(); }
 
