@@ -3,6 +3,7 @@
 With SIDEPOOL_PEERS=required (as in CI) a missing peer fails the test instead.
 """
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -39,6 +40,30 @@ def postgres_bin(major):
     if os.path.exists(os.path.join(debian, "postgres")):
         return debian
     return _fetch(f"postgres-{major}", "postgres", str(major))
+
+
+def go_client():
+    """The path of clients/go, built."""
+    return _fetch("go-client", "go-client")
+
+
+def node_modules():
+    """The folder with the packages of clients/node."""
+    return _fetch("node-postgres", "node-modules")
+
+
+def jdbc_client(folder):
+    """The class path of clients/java, compiled into `folder`, with PostgreSQL's driver."""
+    jar = "/usr/share/java/postgresql.jar"
+    if not os.path.exists(jar):
+        unavailable("jdbc", "Debian's libpostgresql-jdbc-java is not installed")
+    if not shutil.which("javac"):
+        unavailable("jdbc", "there is no javac (Debian's default-jdk-headless)")
+    source = paths.ROOT / "tests" / "e2e" / "clients" / "java" / "Client.java"
+    done = subprocess.run(["javac", "-Xlint:all", "-Werror", "-cp", jar, "-d", str(folder), str(source)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    return f"{folder}:{jar}"
 
 
 def module(name, package):
