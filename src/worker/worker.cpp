@@ -252,7 +252,7 @@ void Worker::settle() {
     return !granted_.empty() || !later_.empty() || !closed_.empty() || !disposed_.empty() ||
            !buried_.empty() || !openers_done_.empty() || !cancels_done_.empty();
   };
-  if (!pending()) return;
+  if (!pending()) return check_finished();
   ++depth_;
   do {
     for (auto& g : std::exchange(granted_, {})) {
