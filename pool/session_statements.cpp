@@ -279,10 +279,19 @@ void Session::evict_statements(Actions& out) {
 // Literals are converted when a statement is parsed, so a Parse that is repeated runs under the settings of
 // the first one. Begins or ends that, where those differ from the client's settings now.
 void Session::parse_under(const Settings& wanted, Actions& out, bool begin) {
-  if (wanted == fingerprint() || find(wanted, kPrivate) || find(fingerprint_, kPrivate)) return;
+  if (wanted == fingerprint() || find(wanted, kPrivate)) return;
+  Settings now = fingerprint_;
+  const bool pinned = find(now, kPrivate) != nullptr;
+  if (pinned) {
+    // What a pin hides is left alone. What is reported is known, but not to be set beside a SET LOCAL, which
+    // would outlive its transaction then.
+    if (local_settings_ || (suspect_ & kSettingPins) != 0) return;
+    now = store_->fingerprint_of(overrides_);
+    if (wanted == now) return;
+  }
   SettingSet values;
-  const auto& target = begin ? wanted : fingerprint_;
-  const auto& other = begin ? fingerprint_ : wanted;
+  const auto& target = begin ? wanted : now;
+  const auto& other = begin ? now : wanted;
   if (other) {
     for (const auto& entry : *other) {
       const auto* base = find(server_->base, entry.first);
@@ -290,9 +299,11 @@ void Session::parse_under(const Settings& wanted, Actions& out, bool begin) {
     }
   }
   if (target) {
-    for (const auto& entry : *target) values.set(entry.first, entry.second);
+    for (const auto& entry : *target) {
+      if (!pinned || find(server_->base, entry.first)) values.set(entry.first, entry.second);
+    }
   }
-  set_within_cycle(values, out);
+  if (!values.empty()) set_within_cycle(values, out);
 }
 
 void Session::send_parse(const Statement& statement, Reply reply,
