@@ -290,13 +290,13 @@ def psycopg_pipeline(login):
             with connection.pipeline() as pipeline:
                 cursors = [connection.execute("select %s::int + %s", (turn, number)) for number in range(5)]
                 pipeline.sync()
-                with pytest.raises(psycopg.errors.UndefinedTable):
-                    connection.execute("select * from nowhere", prepare=False)
-                    connection.execute("insert into item values (1200, 'skipped')", prepare=False)
-                    pipeline.sync()
-                pipeline.sync()
                 last = connection.execute("select 'last', %s::int", (turn,))
                 seen.append([cursor.fetchone() for cursor in (*cursors, last)])
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                with connection.pipeline():
+                    connection.execute("select * from nowhere", prepare=False)
+                    connection.execute("insert into item values (1200, 'skipped')", prepare=False)
+            seen.append(connection.execute("select %s::int", (turn,)).fetchone())
         seen.append(connection.execute("select count(*) from item where id = 1200").fetchone())
         with connection.cursor() as cursor:
             cursor.executemany("insert into item values (%s, %s) returning id", [(2000 + n, "many") for n in range(30)],
