@@ -169,7 +169,7 @@ struct ServerConfig {
   Bytes statement_memory = Bytes{64} << 20;                  // texts of prepared statements, whole process
   std::uint32_t unix_socket_mode = 0777;
   std::uint32_t listen_backlog = 1024;
-  std::uint32_t cancel_mismatch_rate = 10;  // CancelRequests with a wrong key that are looked up, per second
+  std::uint32_t cancel_mismatch_rate = 10;      // wrong keys per second and worker that cost nothing
   Duration dns_ttl = std::chrono::seconds(15);  // how long an answer for `hosts` is used; 0: ask at each dial
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };

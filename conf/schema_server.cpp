@@ -13,7 +13,7 @@ constexpr Key kKeys[] = {
      .help = "Threads that serve clients. 0: as many as the CPU quota of the container (or the machine) "
              "allows, at "
              "most 4.",
-     .range = {0, 256},
+     .range = {0, 16},
      .unset = "CPU quota, at most 4"},
     {.name = "max_client_conn",
      .field = field<&ServerConfig::max_client_conn>,
@@ -52,7 +52,9 @@ constexpr Key kKeys[] = {
     {.name = "cancel_mismatch_rate",
      .field = field<&ServerConfig::cancel_mismatch_rate>,
      .reload = Reload::Now,
-     .help = "Cancel requests with a wrong key that are looked at, per second; more are dropped unread.",
+     .help =
+         "Cancel requests with a wrong key that are answered at once, per second and thread; the connections "
+         "of more are kept open for a second. A right key never waits.",
      .range = {1, 100'000}},
     {.name = "dns_ttl",
      .field = field<&ServerConfig::dns_ttl>,
