@@ -101,7 +101,9 @@ void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) 
   const Worker::Turn turn(worker_);
   note_dial_failure(upstream_, failure, epoch_);
   log_upstream_error(upstream_, failure.error);
-  failed(open_error(failure));
+  auto error = open_error(failure);
+  if (error.kind == pool::OpenFailure::BadCredential) pool_->remembered.distrust();
+  failed(std::move(error));
 }
 
 void Opener::failed(pool::OpenError error, bool peer_closed) {

@@ -39,6 +39,7 @@ bool Remembered::knows(std::string_view password, Time now, Duration auth_ttl) c
 void Remembered::distrust() {
   std::lock_guard lock(mutex_);
   if (method_ == AuthMethod::None) method_.reset();
+  has_digest_ = false;
 }
 
 void Remembered::learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password,

@@ -25,7 +25,8 @@ class Remembered {
   Check check(Time now, Duration auth_ttl) const;
   // Whether this password is known to be right and fresh enough; if not, the database is asked.
   bool knows(std::string_view password, Time now, Duration auth_ttl) const;
-  // The database has just asked a login of our own for a password that is not kept: nobody is let in on what
+  // What is kept did not let a login of our own in: the next client's password is tried at the database, also
+  // if it is the one that was right before (a password set again has another salt). Nobody is let in on what
   // was known before.
   void distrust();
 

@@ -19,6 +19,16 @@ constexpr std::uint32_t kMostClients = 1U << CancelKey::kSlotBits;
 // A wrong cancel key costs its sender a connection for this long once there are too many of them.
 constexpr Duration kGuessCosts = std::chrono::seconds(1);
 constexpr std::size_t kMostGuesses = 64;
+
+// Whether servers opened under `old` are not what this upstream's would be now.
+bool servers_differ(const conf::Config& old, const conf::Upstream& now) {
+  for (const auto& u : old.upstreams) {
+    if (u.name != now.name) continue;
+    return u.hosts != now.hosts || u.tls != now.tls ||
+           u.pool.startup_parameters != now.pool.startup_parameters;
+  }
+  return false;
+}
 }  // namespace
 
 Worker::Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf::Config> config,
@@ -150,13 +160,17 @@ void Worker::on_message(InstanceInfo&& m) {
 void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
 
 void Worker::on_message(ConfigChanged&& m) {
-  config_ = std::move(m.config);
+  const auto old = std::exchange(config_, std::move(m.config));
   use_config();
   clients_.for_each([](auto, Client& c) { c.on_config(); });
   if (number_ != 0) return;  // the brokers are everybody's
   for (auto& local : upstreams_) {
     pool::Orders out;
     local.shared->apply_limits(local.conf->pool, steady_now(), out);
+    if (servers_differ(*old, *local.conf)) {
+      for (const auto* p : local.shared->pools())
+        local.shared->broker.retire_servers(p->id, steady_now(), out);
+    }
     carry_out(*local.shared, out);
   }
 }

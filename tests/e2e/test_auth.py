@@ -151,6 +151,25 @@ def test_old_password_waits_for_a_login_that_brings_the_new_one(postgres):
         b.close()
 
 
+def test_the_same_password_set_again(postgres):
+    """It has another salt then, and what is kept does not fit: the next login brings what does."""
+    postgres.create_role("again", "one")
+    with Pooler(postgres, {"size": 1}, user="again", password="one", dbname="postgres") as pooler:
+        a = pooler.connect()
+        a.autocommit = True
+        assert value(a) == 1
+        postgres.sql("alter role again password 'one'")
+        postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'again'")
+        eventually(lambda: slots(pooler) == 0, "sidepool has seen it")
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(value, a, "select 7")
+            eventually(lambda: pooler.total("sidepool_server_login_failures_total") >= 1, "the kept key was refused")
+            b = pooler.connect()
+            assert answer.result(30) == 7
+        a.close()
+        b.close()
+
+
 def test_fresh_login_after_auth_ttl(postgres):
     postgres.create_role("ageing", "one")
     with Pooler(postgres, {"size": 2, "auth_ttl": "1s"}, user="ageing", password="one", dbname="postgres") as pooler:
