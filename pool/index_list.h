@@ -2,7 +2,7 @@
 #pragma once
 #include <cassert>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <vector>
 
 namespace sidepool::pool {
@@ -21,18 +21,21 @@ class Slab {
       free_.pop_back();
       return i;
     }
-    records_.emplace_back();
-    if (free_.capacity() < records_.size()) free_.reserve(records_.size() * 2);
-    return static_cast<Index>(records_.size() - 1);
+    if (size_ % kBlock == 0) blocks_.push_back(std::make_unique<T[]>(kBlock));
+    ++size_;
+    if (free_.capacity() < size_) free_.reserve(std::size_t{size_} * 2);
+    return size_ - 1;
   }
   void give_back(Index i) { free_.push_back(i); }
-  T& operator[](Index i) { return records_[i]; }
-  const T& operator[](Index i) const { return records_[i]; }
-  Index size() const { return static_cast<Index>(records_.size()); }
-  Index used() const { return static_cast<Index>(records_.size() - free_.size()); }
+  T& operator[](Index i) { return blocks_[i / kBlock][i % kBlock]; }
+  const T& operator[](Index i) const { return blocks_[i / kBlock][i % kBlock]; }
+  Index size() const { return size_; }
+  Index used() const { return size_ - static_cast<Index>(free_.size()); }
 
  private:
-  std::deque<T> records_;
+  static constexpr Index kBlock = 32;  // a power of two: a std::deque divides by the size of a record
+  std::vector<std::unique_ptr<T[]>> blocks_;
+  Index size_ = 0;
   std::vector<Index> free_;
 };
 

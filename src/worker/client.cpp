@@ -319,7 +319,7 @@ void Client::count_events() {
   if (e.queries) c.queries.add(e.queries);
   if (e.transactions) {
     c.transactions.add(e.transactions);
-    const auto now = steady_now();
+    const auto now = worker_.now();
     c.transaction.observe(now - transaction_since_);
     transaction_since_ = now;  // a pinned client's next one begins no earlier
   }
@@ -361,9 +361,9 @@ void Client::note_phase(pool::Phase now) {
   using pool::Phase;
   if (now != phase_) {
     const auto busy = [](Phase p) { return p == Phase::Running || p == Phase::IdleInTransaction; };
-    if (now == Phase::Running) query_since_ = steady_now();
-    if (phase_ == Phase::Running) counters().query.observe(steady_now() - query_since_);
-    if (busy(now) && !busy(phase_)) transaction_since_ = steady_now();
+    if (now == Phase::Running) query_since_ = worker_.now();
+    if (phase_ == Phase::Running) counters().query.observe(worker_.now() - query_since_);
+    if (busy(now) && !busy(phase_)) transaction_since_ = worker_.now();
     if (!busy(now) && now != Phase::Draining) wrote_ = false;
     if (busy(now) != in_transaction_) {
       in_transaction_ = busy(now);

@@ -215,7 +215,7 @@ void Client::act(Do what) {
 }
 
 void Client::acquire() {
-  request_since_ = steady_now();
+  request_since_ = worker_.now();
   pool::Orders orders;
   auto answer = up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()},
                                             request_since_, orders);
@@ -241,7 +241,7 @@ void Client::on_granted(std::unique_ptr<Server> server) {
   }
   server->user = this;
   cancel_sent_ = wrote_ = false;
-  transaction_since_ = steady_now();
+  transaction_since_ = worker_.now();
   counters().wait.observe(transaction_since_ - request_since_);
   granted_ = std::move(server);
   if (at_work_) return;  // run() goes on with it

@@ -269,13 +269,15 @@ void Worker::settle() {
   if (!pending()) return check_finished();
   ++depth_;
   do {
-    for (auto& g : std::exchange(granted_, {})) {
+    granting_.swap(granted_);
+    for (auto& g : granting_) {
       if (auto* client = find(g.session)) {
         client->on_granted(std::move(g.server));
       } else {
         release(std::move(g.server), pool::Condition::Clean, 0);
       }
     }
+    granting_.clear();
     for (const auto& l : std::exchange(later_, {})) do_later(l);
     if (!granted_.empty() || !later_.empty()) continue;
     for (const auto id : std::exchange(closed_, {})) closing_.erase(id);

@@ -84,7 +84,9 @@ class Worker {
   // (a grant, an end, the destruction of whoever said that it is over) is done when the outermost ends.
   class Turn {
    public:
-    explicit Turn(Worker& worker) noexcept : worker_(worker) { ++worker.depth_; }
+    explicit Turn(Worker& worker) noexcept : worker_(worker) {
+      if (worker.depth_++ == 0) worker.now_.reset();
+    }
     ~Turn() {
       if (--worker_.depth_ == 0) worker_.settle();
     }
@@ -116,6 +118,12 @@ class Worker {
   // For bytes that nobody wants; not scratch(), which somebody may be looking at.
   std::span<std::uint8_t> aside() noexcept { return aside_; }
   pool::Actions& actions() noexcept { return actions_; }
+  // Read once an event: what one event does to clients and servers happens at one time.
+  Time now() noexcept {
+    if (depth_ == 0) return steady_now();
+    if (!now_) now_ = steady_now();
+    return *now_;
+  }
   metrics::PoolCounters& counters(PoolEntry& p) { return p.metrics->of(number_); }
   std::optional<StopStep> stopping() const noexcept { return stopping_; }
   // Clients inside a transaction or with a request outstanding; any thread may read it.
@@ -205,6 +213,7 @@ class Worker {
   void obey(Upstream& upstream, pool::LookAgain order);
   void obey(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);
+  void park(std::unique_ptr<Server> server);
   void idle_died(std::unique_ptr<Server> server);
   void closed(Server& server);
   void do_later(const Later& l);
@@ -232,8 +241,10 @@ class Worker {
 
   Slab<Client> clients_;
   std::vector<Slab<Client>::Key> disposed_;
-  std::unordered_map<pool::ServerId, std::unique_ptr<Server>> idle_, closing_;
-  std::vector<Granted> granted_;
+  using Servers = std::unordered_map<pool::ServerId, std::unique_ptr<Server>>;
+  Servers idle_, closing_;
+  std::vector<Servers::node_type> spare_;    // of idle_: a server comes and goes without an allocation
+  std::vector<Granted> granted_, granting_;  // to be granted; being granted by settle()
   std::vector<Later> later_;
   std::vector<pool::ServerId> closed_;
   std::vector<std::unique_ptr<Login>> buried_;
@@ -250,6 +261,7 @@ class Worker {
   std::optional<StopStep> stopping_;
   std::atomic<std::int32_t> open_transactions_{0};
   std::uint32_t depth_ = 0;  // of Turns
+  std::optional<Time> now_;  // of the event
 };
 
 }  // namespace sidepool::worker

@@ -10,11 +10,15 @@
 
 namespace sidepool::worker {
 
+namespace {
+constexpr std::size_t kMostSpare = 1024;
+}  // namespace
+
 std::unique_ptr<Server> Worker::take_idle(pool::ServerId id) {
-  const auto at = idle_.find(id);
-  if (at == idle_.end()) return nullptr;
-  auto server = std::move(at->second);
-  idle_.erase(at);
+  auto node = idle_.extract(id);
+  if (node.empty()) return nullptr;
+  auto server = std::move(node.mapped());
+  if (spare_.size() < kMostSpare) spare_.push_back(std::move(node));
   return server;
 }
 
@@ -27,7 +31,7 @@ void Worker::release(std::unique_ptr<Server> server, pool::Condition condition, 
   }
   auto& up = *server->upstream;
   pool::Orders out;
-  const auto decision = up.broker.release(server->id, id(), condition, state, steady_now(), out);
+  const auto decision = up.broker.release(server->id, id(), condition, state, now(), out);
   place(std::move(server), decision);
   carry_out(up, out);
 }
@@ -44,9 +48,7 @@ bool Worker::quiet(Server& server) {
 void Worker::place(std::unique_ptr<Server> server, pool::Release decision) {
   if (std::holds_alternative<pool::Park>(decision)) {
     server->watch.arm(UV_READABLE);
-    const auto key = server->id;
-    idle_[key] = std::move(server);
-    return;
+    return park(std::move(server));
   }
   if (const auto* hand = std::get_if<pool::HandTo>(&decision)) {
     const auto to = hand->waiter.session;
@@ -56,6 +58,19 @@ void Worker::place(std::unique_ptr<Server> server, pool::Release decision) {
     return other->post(GiveServer{std::move(server), to});
   }
   begin_close(std::move(server), true);
+}
+
+void Worker::park(std::unique_ptr<Server> server) {
+  const auto id = server->id;
+  if (spare_.empty()) {
+    idle_.emplace(id, std::move(server));
+    return;
+  }
+  auto node = std::move(spare_.back());
+  spare_.pop_back();
+  node.key() = id;
+  node.mapped() = std::move(server);
+  idle_.insert(std::move(node));
 }
 
 void Worker::give(std::unique_ptr<Server> server, pool::SessionId session) {
