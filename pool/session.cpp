@@ -34,6 +34,7 @@ void Session::begin(Settings startup, std::optional<Settings> known, Actions& ou
   if (!startup_ || startup_->empty()) known = nullptr;
   if (known) {
     change_overrides(std::move(*known));
+    spell_startup();
     state_ = State::Idle;
     out.add(Do::LoginDone);
     return;
@@ -41,6 +42,19 @@ void Session::begin(Settings startup, std::optional<Settings> known, Actions& ou
   overrides_ = startup_;
   login_ = true;
   acquire(out);
+}
+
+// The reported ones of the startup settings as PostgreSQL spells them, since a RESET is told to the client.
+void Session::spell_startup() {
+  if (!startup_ || !told_) return;
+  SettingSet spelled = *startup_;
+  for (const auto& [name, value] : *told_) {
+    if (!spelled.find(name)) continue;
+    const auto* own = find(overrides_, name);
+    spelled.erase(name);
+    spelled.set(name, own ? *own : value);
+  }
+  startup_ = std::make_shared<SettingSet>(std::move(spelled));
 }
 
 SettingSet Session::welcome_values() const {
@@ -108,7 +122,7 @@ void Session::on_granted(ServerState& server, Actions& out) {
   server_ = &server;
   from_server_ = protocol::Framer(options_->max_message);
   tx_ = TxStatus::Idle;
-  wrote_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
+  wrote_ = checking_shape_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
   prepare(out);
 }
 
@@ -138,7 +152,7 @@ void Session::on_server_lost(Actions& out) {
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
-  copying_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+  copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
   if (harmless && client_.at_boundary()) return acquire(out);
   if (no_loss) {
@@ -146,6 +160,7 @@ void Session::on_server_lost(Actions& out) {
     return;
   }
   if (got_fatal_) return close(out);  // the client has read the server's own words
+  if (spoiled_) return malformed(kBadLength, out);
   fatal(kServerLost, out);
 }
 
@@ -225,7 +240,7 @@ void Session::close_server(Actions& out) {
   ledger_.clear();
   server_part_.clear();
   parsed_unclear_.clear();
-  copying_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+  copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   out.add(Do::CloseServer);
   if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
 }

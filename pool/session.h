@@ -146,6 +146,7 @@ class Session {
   // session.cpp: states
   bool nothing_at_stake() const noexcept;
   bool keeps_server() const noexcept;
+  void spell_startup();
   void acquire(Actions& out);
   void settle(Actions& out);
   bool at_rest() const noexcept;
@@ -189,6 +190,8 @@ class Session {
   void expect(Request request, Reply reply = Reply::Forward);
   void open_cycle() noexcept { cycle_open_ = true; }
   void malformed(std::string_view what, Actions& out);
+  void spoil(Bytes bytes, Actions& out);
+  void bad_length(char type, Actions& out);
   void use(const Traits& t) noexcept;
   void hold_behind() noexcept;
   protocol::ScanResult doubt(protocol::ScanResult result) const noexcept;
@@ -219,7 +222,8 @@ class Session {
   void close_stale(StatementId id, Actions& out);
   void send_parse(const Statement& statement, Reply reply, std::unique_ptr<ClientStatements::Change> change,
                   Actions& out);
-  void fail_instead(std::string_view code, std::string_view message, Actions& out);
+  void fail_instead(std::string_view code, std::string_view message, Actions& out,
+                    std::string_view routine = {});
   void evict_statements(Actions& out);
   void parse_under(const Settings& fingerprint, Actions& out, bool begin);
   bool may_invent() const noexcept;
@@ -260,6 +264,11 @@ class Session {
   void error_of_extended(const protocol::ErrorView& e, Bytes whole, Actions& out);
   void tell_error(Bytes whole, const Expected& failed, Actions& out);
   void setup_error(Bytes whole);
+  // session_shape.cpp: what rows look like to those who have a description
+  bool describes_next() noexcept;
+  bool check_shape(const StatementRef& statement, Actions& out);
+  void note_shape(Expected& e, char type, Bytes whole);
+
   void note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
   void skip_to_sync();
   void undo(Expected& e);
@@ -301,6 +310,7 @@ class Session {
   bool hold_next_ = false;        // that is so as soon as this cycle has been sent
   bool settings_move_ = false;    // a text that changes settings has not been answered to the end
   bool swallow_ = false;          // the server's message that is passing is not for the client
+  bool checking_shape_ = false;   // a Bind waits for a description
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
   bool local_settings_ = false;   // this transaction may run under settings that nothing reports

@@ -66,7 +66,7 @@ bool Session::start_cycle(Bytes& in, Actions& out) {
   const auto length = protocol::load_be32(in.data() + 1);
   if (!known_message(type)) return malformed(unknown_type(type), out), false;
   if (length < 4 || length - 4 > options_->max_message || too_long(type, length - 4)) {
-    return malformed("invalid message length", out), false;
+    return malformed(kBadLength, out), false;
   }
   const bool whole = in.size() - 1 >= length;
   switch (type) {
@@ -102,7 +102,7 @@ bool Session::relay_client(Bytes& in, Actions& out) {
   if (state_ == State::Active && !takes_client_input()) return false;
   const auto s = client_.next(in);
   if (!s) {
-    if (client_.bad()) malformed("invalid message length", out);
+    if (client_.bad()) bad_length(client_.bad_type(), out);
     return false;
   }
   if (s->first) {
@@ -121,12 +121,9 @@ void Session::begin_message(const Slice& s, Actions& out) {
   }
   if (!known_message(s.type)) {
     if (state_ != State::Active || ledger_.empty()) return malformed(unknown_type(s.type), out);
-    // What came before is answered first; then PostgreSQL says it itself and closes.
-    passing_ = Passing::Drop;
-    spoiled_ = server_unfit_ = true;
-    return pass(s.bytes.first(1), out);
+    return spoil(s.bytes.first(1), out);
   }
-  if (too_long(s.type, s.body_size)) return malformed("invalid message length", out);
+  if (too_long(s.type, s.body_size)) return bad_length(s.type, out);
   // The server reads nothing but Sync now; without a server only late COPY messages and Flush get here.
   const bool ignored = state_ == State::Idle || (skipping_ && s.type != 'S');
   if (ignored) {
@@ -215,6 +212,7 @@ void Session::expect(Request request, Reply reply) { ledger_.push({request, repl
 
 void Session::on_execute() {
   open_cycle();
+  early_data_ = false;
   if (deallocates_bound_.empty()) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
   const auto* e = statements().find(name);
@@ -334,6 +332,19 @@ void Session::on_copy_end(Bytes whole, Actions& out) {
   if (ledger_.empty()) return;
   expect(Request::CopyEnd);
   pass(whole, out);
+}
+
+// What came before is answered first; then PostgreSQL reads this and closes.
+void Session::spoil(Bytes bytes, Actions& out) {
+  passing_ = Passing::Drop;
+  spoiled_ = server_unfit_ = true;
+  pass(bytes, out);
+}
+
+void Session::bad_length(char type, Actions& out) {
+  if (state_ != State::Active || ledger_.empty()) return malformed(kBadLength, out);
+  const std::array<std::uint8_t, 5> header{static_cast<std::uint8_t>(type)};  // a length of zero
+  spoil(header, out);
 }
 
 // PostgreSQL ends the session over bytes it cannot follow (SocketBackend).

@@ -94,11 +94,15 @@ void Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
   if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return;
   if (e.code == "26000") return server_->statements.remove(failed.statement);
   if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return;
-  if (auto* s = store_->find(failed.statement)) ++s->epoch;
+  if (auto* s = store_->find(failed.statement)) {
+    ++s->epoch;
+    s->shape = 0;
+  }
 }
 
 // The server skips everything up to the next Sync, which may not have been sent yet.
 void Session::skip_to_sync() {
+  checking_shape_ = false;
   const auto sync = ledger_.find(Request::Sync);
   for (std::size_t i = sync; i-- > 0;) undo(ledger_.at(i));
   for (std::size_t i = 0; i < sync; ++i) ledger_.pop();

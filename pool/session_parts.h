@@ -11,6 +11,9 @@ namespace sidepool::pool {
 // Marks a fingerprint that stands for settings which are not known.
 inline constexpr std::string_view kPrivate = "sidepool.private";
 
+// PostgreSQL only logs this; its client would be left to guess.
+inline constexpr std::string_view kBadLength = "invalid message length";
+
 // A Parse with the body of another one behind its name.
 inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
   out.push_back('P');

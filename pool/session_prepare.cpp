@@ -209,6 +209,7 @@ void Session::prepared(Actions& out) {
   if (!login_) return tell_differences(out);
   login_ = false;
   told_ = server_->base;
+  spell_startup();
   note_encoding();
   out.add(Do::LoginDone);
   wrote_ = true;  // the replay has changed it

@@ -63,7 +63,7 @@ void Session::on_server(Bytes& in, Actions& out) {
 }
 
 void Session::server_message(const Slice& s, Actions& out) {
-  if (looked_at(s.type)) {
+  if (looked_at(s.type) || (s.type == 'T' && describes_next())) {
     if (s.first && s.last) return whole_reply(s.type, s.bytes, out);
     if (s.body_size > kWholeReply) return lose_order(out);
     server_part_.insert(server_part_.end(), s.bytes.begin(), s.bytes.end());
@@ -77,12 +77,6 @@ void Session::server_message(const Slice& s, Actions& out) {
   if (!swallow_ && !client_gone_) pass_back(s.bytes, out);
   // Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running).
   if (state_ == State::Draining && (s.type == 'D' || s.type == 'd')) request_cancel(out);
-  if (!s.last || s.type != 'T') return;
-  const auto r = ledger_.empty() ? Request::Query : ledger_.front().request;
-  if (r == Request::DescribeStatement || r == Request::DescribePortal) {
-    ledger_.pop();
-    after_reply(out);
-  }
 }
 
 // The first piece of a message that passes in pieces.
@@ -130,6 +124,7 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     end_copy();
     if (!e.setup) on_tag(*tag);  // send_clean_up() has noted what its own DISCARD ALL drops
   }
+  if (type == 'T' || type == 'n') note_shape(e, type, whole);
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
   if (shown && !replaced) pass_back(whole, out);
@@ -313,7 +308,7 @@ void Session::on_copy_in(Actions& out) {
   copy_unclear_ = false;
   const auto end = ledger_.find(Request::CopyEnd);
   // Unless the end of the COPY lies before it, the server would have read it without a word.
-  if (end == ledger_.size()) sync_held_ = false;
+  if (end == ledger_.size() && std::exchange(sync_held_, false)) copy_unclear_ = early_data_;
   // Sent before this message could be known. A Sync before any data gets no answer.
   for (std::size_t i = end; i-- > 1;) {
     if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY

@@ -137,7 +137,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   const auto head = protocol::BindHead::decode(part.subspan(5));
   const auto name = head ? key_of(head->statement) : std::string_view{};
   const bool mapped = head && !name.empty() && rewrites();
-  if (mapped && statements().undecided(name, cycle_)) return false;
+  if (checking_shape_ || (mapped && statements().undecided(name, cycle_))) return false;
   auto* entry = mapped ? statements().find(name) : nullptr;
   if (entry && unsettled(entry->statement)) return false;
   if (head && name.empty() && unnamed_unsettled()) return false;
@@ -166,9 +166,10 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
     // The client reads rows by a description from before the change; drivers react to this code.
     if (!whole) passing_ = Passing::Drop;
-    fail_instead("0A000", "cached plan must not change result type", out);
+    fail_instead("0A000", "cached plan must not change result type", out, "RevalidateCachedQuery");
     return true;
   }
+  if (entry->described_epoch != 0 && check_shape(statement, out)) return false;
   ensure_on_server(statement, out);
   use(judge_text(statement->scan));
   last_bound_ = name;
@@ -205,7 +206,8 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     entry->described_epoch = entry->statement->epoch;
     out.compose(Do::ToServer,
                 [&](Buffer& own) { protocol::describe(own, 'S', store_->name_of(entry->statement->id)); });
-    ledger_.push({request, Reply::Forward, false, entry->statement->id});
+    ledger_.push({request, Reply::Forward, false, entry->statement->id, nullptr,
+                  std::make_unique<Buffer>(name.begin(), name.end())});
     wrote_ = true;
     return true;
   }
@@ -214,7 +216,13 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     return true;
   }
   if (t && t->kind == 'P' && !last_bound_.empty()) {
-    if (auto* bound = statements().find(last_bound_)) bound->described_epoch = bound->statement->epoch;
+    if (auto* bound = statements().find(last_bound_)) {
+      bound->described_epoch = bound->statement->epoch;
+      ledger_.push({request, Reply::Forward, false, bound->statement->id, nullptr,
+                    std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
+      pass(whole, out);
+      return true;
+    }
   }
   expect(request);
   pass(whole, out);
@@ -319,9 +327,10 @@ void Session::send_parse(const Statement& statement, Reply reply,
 
 // In place of a request that has to fail with this error: one that fails on the server in the same way, so
 // that the transaction fails too and everything up to the Sync is skipped.
-void Session::fail_instead(std::string_view code, std::string_view message, Actions& out) {
+void Session::fail_instead(std::string_view code, std::string_view message, Actions& out,
+                           std::string_view routine) {
   auto error = std::make_unique<Buffer>();
-  protocol::error_response(*error, {"ERROR", code, message, {}, {}});
+  protocol::error_response(*error, {"ERROR", code, message, {}, {}, routine});
   out.compose(Do::ToServer,
               [this](Buffer& own) { protocol::bind_text(own, "", store_->missing_name(), {}); });
   ledger_.push({Request::Bind, Reply::Replace, false, StatementId::None, nullptr, std::move(error)});

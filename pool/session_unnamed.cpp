@@ -1,4 +1,6 @@
 // pool/session_unnamed.cpp -- the unnamed statement across Sync, and DEALLOCATE of a protocol-level name.
+#include <algorithm>
+
 #include "pool/session_parts.h"
 
 namespace sidepool::pool {
@@ -44,8 +46,10 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
     // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
     unnamed_deallocates_ = result.deallocate_name();
     ensure_on_server(deallocates, out);
-    const std::string text = "DEALLOCATE " + store_->name_of(deallocates->id);
-    out.compose(Do::ToServer, [&](Buffer& own) { protocol::parse(own, "", text, {}); });
+    std::string text = "DEALLOCATE " + store_->name_of(deallocates->id);
+    const auto types = protocol::as_text(tail);
+    text += types.substr(std::min(types.find('\0'), types.size()));
+    out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(text)); });
     wrote_ = true;
   }
   Expected parse{Request::Parse};

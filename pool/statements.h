@@ -26,6 +26,8 @@ struct Statement {
   std::string tail;      // the body of its Parse behind the name: text, zero, types
   Settings fingerprint;  // interned; the settings under which it was parsed, without the harmless ones
   protocol::ScanResult scan;
+  // Of the rows' description in this epoch (names, types): 0 while no server has given one.
+  std::uint64_t shape = 0;
   std::uint32_t epoch = 1;  // grows when a server says that its plan's result type has changed
 };
 using StatementRef = std::shared_ptr<Statement>;

@@ -49,6 +49,7 @@ void fields(Message& m, const ErrorFields& f) {
   m.byte('S').cstr(f.severity).byte('V').cstr(f.severity).byte('C').cstr(f.code).byte('M').cstr(f.message);
   if (!f.detail.empty()) m.byte('D').cstr(f.detail);
   if (!f.hint.empty()) m.byte('H').cstr(f.hint);
+  if (!f.routine.empty()) m.byte('R').cstr(f.routine);
   m.byte('\0');
 }
 

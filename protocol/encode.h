@@ -18,6 +18,7 @@ struct ErrorFields {
   std::string_view message;
   std::string_view detail{};
   std::string_view hint{};
+  std::string_view routine{};  // R, PostgreSQL's function: drivers tell some errors apart by it
 };
 
 // to a client

@@ -55,6 +55,7 @@ bool Client::start() {
   if (watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) != 0) return false;
   if (!arm(UV_READABLE)) return false;
   login_ = std::make_unique<Login>(*this);
+  update_timer();  // also for a client that never says anything
   return true;
 }
 
@@ -105,15 +106,18 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   cancel_key_.size = protocol == protocol::kProtocol32 ? 32 : 4;
   fill_random(std::span(cancel_key_.secret).first(cancel_key_.size));
   held_.assign(rest.begin(), rest.end());
+  phase_since_ = worker_.loop().now();
   worker_.bury(std::move(login_));  // it is at work further up
   auto reported = pool.reported();
   std::optional<pool::Settings> known;
   startup_ = nullptr;
   if (startup) {
-    const auto* application = startup->find("application_name");
     const auto* version = pool::find(reported, "server_version");
     const bool hex = version && std::atoi(version->c_str()) >= 16;
+    const auto* application = startup->find("application_name");
+    // As PostgreSQL does with the bytes of a startup message, whatever the client's encoding.
     const auto name = application ? pool::clean_application_name(*application, hex) : std::string{};
+    if (application) startup = pool::with(startup, "application_name", name);
     const auto key = StartupSets::key_of(*startup);
     if (key.empty()) {
       known.emplace(nullptr);
@@ -123,7 +127,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
       if (startup_id_ !=
           0) {  // its servers are opened with the set: nothing but the name is left to this client
         reported = outcome->reported;
-        startup = application ? pool::with(nullptr, "application_name", *application) : nullptr;
+        startup = application ? pool::with(nullptr, "application_name", name) : nullptr;
       }
     } else {
       startup_ = startup;

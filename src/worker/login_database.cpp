@@ -143,6 +143,10 @@ void Login::logged_in(upstream::Ready ready) {
     return refuse({"FATAL", "53300", "too many pools (max_pools)",
                    "Each pair of database and user is a pool.", "Raise server.max_pools."});
   }
+  // Before anybody can be let in on what is learned: their welcome is made of it.
+  pool::SettingSet reported;
+  for (const auto& [name, value] : ready.login->parameters()) reported.set(name, value);
+  entry->note_reported(std::move(reported));
   entry->remembered.learn(*ready.login, s.user, asked && password_ ? password_->view() : std::string_view{},
                           worker_.loop().now());
   pool_ = entry;
