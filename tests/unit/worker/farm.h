@@ -45,6 +45,7 @@ class FakeClient {
       const auto m = read();
       if (m.type == 0) return error.empty() ? "end" : error;
       if (m.type == 'E') error = m.body.substr(m.body.find(std::string("\0C", 2)) + 2, 5);
+      if (m.type == 'S') ++parameters;
       if (m.type == 'D') rows.push_back(m.body.substr(6));
       if (m.type == 'K') pid = protocol::load_be32(protocol::as_bytes(m.body).data()), key = m.body.substr(4);
       if (m.type == 'Z') return error;
@@ -61,7 +62,7 @@ class FakeClient {
   }
 
   std::vector<std::string> rows;
-  std::uint32_t pid = 0;
+  std::uint32_t pid = 0, parameters = 0;
   std::string key;
 
  private:
