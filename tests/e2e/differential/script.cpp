@@ -439,6 +439,7 @@ class Writer {
         break;
       default:
         op = make("Terminate", [](Buffer& b) { protocol::terminate(b); });
+        op.leaves = true;
         break;
     }
     op.ends = true;

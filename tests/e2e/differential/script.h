@@ -16,6 +16,7 @@ struct Op {
   std::string text;      // for people
   bool copy_in = false;  // the server may read COPY data from here on
   bool ends = false;     // the server ends the connection over it
+  bool leaves = false;   // Terminate
 };
 
 // Ops that are sent without waiting in between. What ends an exchange is added by the runner.

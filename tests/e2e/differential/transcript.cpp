@@ -27,6 +27,15 @@ std::string shown(std::string_view bytes) {
 
 protocol::Bytes bytes_of(const std::string& s) { return protocol::as_bytes(s); }
 
+// PostgreSQL repeats a name as it was given, sidepool where it stands for 63 bytes of it only those.
+std::string without_tails(std::string text) {
+  static const std::string kLong(63, 'n');
+  const auto at = text.find(kLong);
+  if (at == std::string::npos) return text;
+  const auto end = std::min(text.find('"', at), text.size());
+  return text.erase(at + kLong.size(), end - at - kLong.size());
+}
+
 std::string row_description(const std::string& body) {
   protocol::Reader r(bytes_of(body));
   std::string out = "RowDescription";
@@ -67,7 +76,7 @@ std::optional<std::string> Describer::line(const Message& m) {
       return notification(m.body, pid_);
     case 'E': {
       const auto e = load_client::error_text(m.body);
-      return "Error " + e.severity + " " + e.code + " " + e.message;
+      return "Error " + e.severity + " " + e.code + " " + without_tails(e.message);
     }
     case 'T':
       return row_description(m.body);
