@@ -10,7 +10,9 @@ from lib.wire import startup
 from .contestants import DATABASE, TRUSTED
 from .process_cost import private, resident
 
-PORTS_OF_ONE_ADDRESS = 20000  # of Linux' 28,232 ephemeral ones; other runs on the machine use some
+# Linux has 28,232 ephemeral ports an address, and other runs on the machine use some of them.
+ADDRESSES = [f"127.0.0.{n}" for n in range(1, 5)]
+IP_BIND_ADDRESS_NO_PORT = 24  # ip(7): the port is chosen by connect(), so it need be free for this destination only
 SELECT = b"select 1\0"
 QUERY = b"Q" + struct.pack("!I", 4 + len(SELECT)) + SELECT
 
@@ -39,7 +41,8 @@ def _until_ready(sock):
 def _login(port, number):
     sock = socket.socket()
     sock.settimeout(60)
-    sock.bind((f"127.0.0.{1 + number // PORTS_OF_ONE_ADDRESS}", 0))
+    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((ADDRESSES[number % len(ADDRESSES)], 0))
     sock.connect(("127.0.0.1", port))
     sock.sendall(startup(user=TRUSTED, database=DATABASE, application_name="bench", client_encoding="UTF8"))
     _until_ready(sock)
