@@ -213,6 +213,7 @@ class Session {
   bool parse_named(std::string_view full_name, Bytes tail, Actions& out);
   bool parse_twice(std::string_view name, const StatementRef& statement, Actions& out);
   bool parse_once(std::string_view name, const StatementRef& statement, Actions& out);
+  bool behind_alone(Actions& out);
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
   bool on_describe(Bytes whole, Actions& out);
   bool on_close(Bytes whole, Actions& out);
@@ -308,6 +309,7 @@ class Session {
   bool stalled_ = false;          // client_part_ holds a message that needs a reply first
   bool hold_for_ready_ = false;   // nothing more of the client may pass before this cycle is answered
   bool hold_next_ = false;        // that is so as soon as this cycle has been sent
+  bool alone_flushed_ = false;    // the answer to what that is about has been asked for
   bool settings_move_ = false;    // a text that changes settings has not been answered to the end
   bool swallow_ = false;          // the server's message that is passing is not for the client
   bool checking_shape_ = false;   // a Bind waits for a description

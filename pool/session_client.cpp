@@ -212,6 +212,7 @@ void Session::expect(Request request, Reply reply) { ledger_.push({request, repl
 
 void Session::on_execute() {
   open_cycle();
+  alone_flushed_ = false;
   early_data_ = false;
   if (deallocates_bound_.empty()) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
@@ -258,7 +259,7 @@ void Session::use(const Traits& t) noexcept {
 // Behind a cycle that has been sent: whether the next may follow at once.
 void Session::hold_behind() noexcept {
   if (resets_ != 0 || hold_next_) hold_for_ready_ = true;
-  hold_next_ = false;
+  hold_next_ = alone_flushed_ = false;
 }
 
 // What an earlier cycle reports must not be taken for the outcome of a RESET in this one.

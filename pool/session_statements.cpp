@@ -100,8 +100,18 @@ bool Session::sql_may_have_prepared() const noexcept {
   return ((pins_ | suspect_) & kBits) != 0;
 }
 
+// In this cycle something runs that decides how this message is to be understood, such as DISCARD ALL.
+bool Session::behind_alone(Actions& out) {
+  if (!hold_next_ || ledger_.find(Request::Execute) == ledger_.size()) return false;
+  if (!std::exchange(alone_flushed_, true)) {
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
+  }
+  return true;
+}
+
 // False: undecided.
 bool Session::on_parse(Bytes whole, Actions& out) {
+  if (behind_alone(out)) return false;
   const auto p = protocol::ParseView::decode(whole.subspan(5));
   const bool named = p && !p->name.empty();
   if (named && rewrites()) {
@@ -134,6 +144,7 @@ bool Session::may_invent() const noexcept {
 
 // False: undecided. `part` holds at least the two names of the Bind.
 bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out) {
+  if (behind_alone(out)) return false;
   const auto head = protocol::BindHead::decode(part.subspan(5));
   const auto name = head ? key_of(head->statement) : std::string_view{};
   const bool mapped = head && !name.empty() && rewrites();
@@ -190,6 +201,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
 }
 
 bool Session::on_describe(Bytes whole, Actions& out) {
+  if (behind_alone(out)) return false;
   const auto t = protocol::TargetView::decode(whole.subspan(5));
   const bool statement = t && t->kind == 'S';
   const auto name = t ? key_of(t->name) : std::string_view{};
@@ -230,6 +242,7 @@ bool Session::on_describe(Bytes whole, Actions& out) {
 }
 
 bool Session::on_close(Bytes whole, Actions& out) {
+  if (behind_alone(out)) return false;
   const auto t = protocol::TargetView::decode(whole.subspan(5));
   const bool statement = t && t->kind == 'S';
   const auto name = t ? key_of(t->name) : std::string_view{};
