@@ -273,7 +273,7 @@ void Session::drain(Actions& out) {
   state_ = State::Draining;
   drop_stray_copy_ends();
   const bool half_message = passing_ == Passing::Forward || passing_ == Passing::Scan;
-  const bool unfinished_cycle = cycle_open_ && ledger_.find(Request::Sync) == ledger_.size();
+  const bool unfinished_cycle = skipping_ || (cycle_open_ && ledger_.find(Request::Sync) == ledger_.size());
   if (half_message || server_unfit_ || got_fatal_ || unfinished_cycle || stalled_ || sync_held_)
     return close(out);
   client_part_.clear();

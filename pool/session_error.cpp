@@ -66,6 +66,7 @@ void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
   }
   skip_to_sync();
   after_reply(out);
+  if (state_ == State::Draining) drain(out);  // no ReadyForQuery comes if no Sync was sent
 }
 
 // Gives the client an error. Where PostgreSQL names the statement by our name, the client reads its own.

@@ -125,6 +125,25 @@ TEST_F(SessionTest, AnErrorBeforeATemporaryTableDoesNotHideIt) {
   EXPECT_EQ(ask(b, "SELECT b"), "T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
 }
 
+TEST_F(SessionTest, AServerThatSkipsToASyncIsNotGivenBack) {
+  auto& a = client();
+  auto& b = client();
+  const auto skipped = join(parse("", "SELECT syntax error"), query("SELECT a"));
+  a.send(skipped);
+  settle();
+  a.leave();
+  settle();
+  EXPECT_TRUE(a.closed);
+  EXPECT_TRUE(servers_[0].closed);
+  auto& c = client();
+  c.send(skipped);
+  c.leave();  // before the error has come
+  settle();
+  EXPECT_TRUE(c.closed);
+  EXPECT_TRUE(servers_[1].closed);
+  EXPECT_EQ(ask(b, "SELECT b"), "T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+}
+
 TEST_F(SessionTest, ARefusedQueryIsOneError) {
   auto& a = client();
   grants_ = false;
