@@ -10,6 +10,7 @@ import tempfile
 import psycopg2
 import pytest
 
+from lib.certificates import authority
 from lib.ports import free_ports
 from lib.postgres import Postgres
 from lib.sidepool import Proxy
@@ -38,20 +39,9 @@ def postgres():
 
 @pytest.fixture(scope="module")
 def certificates():
-    """A folder with an authority, a listener's certificate and clients' of alice and of bob."""
-    folder = tempfile.mkdtemp(prefix="sp-tls-")
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca")
-    for name in ("listener", "alice", "bob"):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
-                f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
-                f"{name}.pem")
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    """An authority, a listener's certificate and clients' of alice and of bob."""
+    with authority("listener", "alice", "bob") as folder:
+        yield folder
 
 
 class Service:

@@ -55,6 +55,7 @@ def start(postgres, folder, kind):
     return proxy, port
 
 
+@pytest.mark.deadline(2 * SECONDS + 180)  # a client may wait 90 s for its last answer before that is a finding
 def test_no_client_reads_anothers_bytes(postgres, tmp_path):
     proxy, port = start(postgres, tmp_path, "reset")
     with proxy:
@@ -65,6 +66,7 @@ def test_no_client_reads_anothers_bytes(postgres, tmp_path):
         assert code == 0, load.output() + "\n" + "\n".join(proxy.output().splitlines()[-50:])
 
 
+@pytest.mark.deadline(200)
 def test_the_test_finds_what_leaks(postgres, tmp_path):
     """With isolation = "tracked" a setting made inside a function reaches the next client, as documented."""
     proxy, port = start(postgres, tmp_path, "tracked")
