@@ -216,22 +216,26 @@ void Client::act(Do what) {
 
 void Client::acquire() {
   request_since_ = worker_.now();
-  pool::Orders orders;
-  auto answer = up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()},
-                                            request_since_, orders);
-  if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
-    auto server = worker_.take_idle(use->server);
+  for (;;) {
+    pool::Orders orders;
+    auto answer = up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()},
+                                              request_since_, orders);
+    if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
+      auto server = worker_.take_idle(use->server);
+      worker_.carry_out(*up_->shared, orders);
+      if (!server) return worker_.refuse_later(id());  // never: an idle server is on the worker that was told
+      if (worker_.fit_after_rest(*server)) return on_granted(std::move(server));
+      worker_.close(std::move(server), true);
+      continue;
+    }
+    if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
+      ticket_ = queued->ticket;
+      return worker_.carry_out(*up_->shared, orders);
+    }
     worker_.carry_out(*up_->shared, orders);
-    if (!server) return worker_.refuse_later(id());  // never: an idle server is on the worker that was told
-    return on_granted(std::move(server));
+    ticket_.reset();
+    return worker_.refuse_later(id());
   }
-  if (const auto* queued = std::get_if<pool::Queued>(&answer)) {
-    ticket_ = queued->ticket;
-    return worker_.carry_out(*up_->shared, orders);
-  }
-  worker_.carry_out(*up_->shared, orders);
-  ticket_.reset();
-  worker_.refuse_later(id());
 }
 
 void Client::on_granted(std::unique_ptr<Server> server) {

@@ -49,6 +49,7 @@ struct Server {
   protocol::Buffer cancel_key;
   upstream::Endpoint endpoint;  // where it runs: a CancelRequest goes there
   TimerNode timer;              // of the closing list
+  Time idle_since{};            // while idle
   bool closing = false;
 };
 

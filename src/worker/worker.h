@@ -148,6 +148,9 @@ class Worker {
   void close_login(Upstream& upstream, pool::ServerId slot, io::Stream stream, bool say_terminate);
   void on_close_timeout(Server& server) noexcept;
   void on_idle_or_closing_event(Server& server, int events) noexcept;
+  // Whether a server that was idle may be given to a client: its end, or words of it, may lie unread in the
+  // socket. A request written to it then would be lost (product.md §6).
+  bool fit_after_rest(Server& server);
   // Reads what TLS holds of a server that nobody uses: that wakes no watch. False: it is not fit for use.
   bool quiet(Server& server);
   // Looks at bytes that came from a server that nobody uses. False: it is not fit for use.
@@ -214,6 +217,7 @@ class Worker {
   void obey(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);
   void park(std::unique_ptr<Server> server);
+  bool says_nothing(Server& server);
   void idle_died(std::unique_ptr<Server> server);
   void closed(Server& server);
   void do_later(const Later& l);

@@ -12,6 +12,8 @@ namespace sidepool::worker {
 
 namespace {
 constexpr std::size_t kMostSpare = 1024;
+// A server that was used more recently is taken without asking its socket first: a busy pool pays nothing.
+constexpr Duration kRest = std::chrono::milliseconds(1);
 }  // namespace
 
 std::unique_ptr<Server> Worker::take_idle(pool::ServerId id) {
@@ -45,9 +47,25 @@ bool Worker::quiet(Server& server) {
   return true;
 }
 
+bool Worker::fit_after_rest(Server& server) {
+  if (now() - server.idle_since < kRest) return true;
+  return says_nothing(server);
+}
+
+// Takes what an idle server has said. False: it is not fit for use, or has ended.
+bool Worker::says_nothing(Server& server) {
+  for (int i = 0; i < 16; ++i) {
+    const auto r = server.stream.read(aside_);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return true;
+    if (r.status != io::Io::Done || !idle_bytes(server, std::span(aside_).first(r.n))) return false;
+  }
+  return false;
+}
+
 void Worker::place(std::unique_ptr<Server> server, pool::Release decision) {
   if (std::holds_alternative<pool::Park>(decision)) {
     server->watch.arm(UV_READABLE);
+    server->idle_since = now();
     return park(std::move(server));
   }
   if (const auto* hand = std::get_if<pool::HandTo>(&decision)) {
@@ -139,17 +157,15 @@ void Worker::closed(Server& s) {
 
 void Worker::on_idle_or_closing_event(Server& s, int) noexcept {
   const Turn turn(*this);
-  for (int i = 0; i < 16; ++i) {
-    const auto r = s.stream.read(aside_);
-    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
-    const bool end = r.status != io::Io::Done;
-    if (s.closing) {
-      if (!end) continue;  // what a closing server still says is for nobody
-      return closed(s);
-    }
-    if (!end && idle_bytes(s, std::span(aside_).first(r.n))) continue;
+  if (!s.closing) {
+    if (says_nothing(s)) return;
     if (auto server = take_idle(s.id)) idle_died(std::move(server));
     return;
+  }
+  for (int i = 0; i < 16; ++i) {  // what a closing server still says is for nobody
+    const auto r = s.stream.read(aside_);
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    if (r.status != io::Io::Done) return closed(s);
   }
 }
 

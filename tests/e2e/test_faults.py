@@ -67,6 +67,23 @@ def test_idle_server_killed_is_noticed_by_nobody(postgres, pooler):
     a.close()
 
 
+def test_a_request_that_meets_a_dead_idle_server_goes_to_another(postgres, pooler):
+    """Both lie unread when sidepool runs again, the request first."""
+    w, _, _ = raw.login(pooler)
+    backend = int(raw.rows(w, "select pg_backend_pid()")[0])
+    eventually(lambda: pooler.total("sidepool_servers", 'state="idle"') == 1, "its server is idle")
+    os.kill(pooler.process.pid, signal.SIGSTOP)
+    try:
+        w.send(wire.query("select pg_backend_pid()"))
+        os.kill(backend, signal.SIGTERM)
+        eventually(lambda: activity(postgres, f"pid = {backend}") == 0, "the backend is gone")
+    finally:
+        os.kill(pooler.process.pid, signal.SIGCONT)
+    messages = w.read_until("Z")
+    assert [wire.error_fields(body) for kind, body in messages if kind == "E"] == []
+    w.sock.close()
+
+
 def test_backend_killed_in_transaction_ends_that_client_only(postgres, pooler):
     a, b = pooler.connect(), autocommit(pooler)
     pid = value(a, "select pg_backend_pid()")
