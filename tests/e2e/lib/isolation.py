@@ -42,4 +42,4 @@ def run_restarting(postgres, load, every, rounds):
             break
         except subprocess.TimeoutExpired:
             postgres.restart(modes[number % len(modes)])
-    return load.wait(timeout=every + 4 * DEADLINE)
+    return load.wait(timeout=every + 6 * DEADLINE)  # longer than a client waits before that is a finding
