@@ -36,6 +36,7 @@ set(CONFINED
     "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
     "^nlohmann/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^curl/" "^src/cloudsql/[a-z_]+\\.cpp$"
+    "^(nettle/|gmp)" "^src/cloudsql/client_key\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
     "^Civet|^civetweb" "^src/admin/[a-z_]+\\.cpp$"
