@@ -54,17 +54,18 @@ std::vector<std::string> rewritten(const std::vector<std::string>& arguments) {
   return out;
 }
 
+// Only what can be a name: "-J{...}" would carry its value along, which may be a secret.
+std::string_view name_in(std::string_view argument) {
+  const auto part = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  std::size_t end = 0;
+  while (end < argument.size() && end < 80 && part(argument[end])) ++end;
+  return argument.substr(0, std::max<std::size_t>(end, 2));
+}
+
 std::string unknown(const std::string& argument) {
-  const std::string name = argument.substr(0, argument.find('='));
-  for (const MissingFlag& missing : missing_flags()) {
-    const bool by_name = name == "--" + std::string(missing.name);
-    // "-j{...}" carries its value, which may be a secret and must not be repeated.
-    const bool by_letter = missing.letter != 0 && name[0] == '-' && name[1] == missing.letter &&
-                           (name.size() == 2 || missing.kind == FlagKind::Text);
-    if (!by_name && !by_letter) continue;
-    return "flag --" + std::string(missing.name) +
-           " is not supported in this version of sidepool: " + std::string(missing.instead);
-  }
+  const std::string name(name_in(argument));
   std::vector<std::string_view> names;
   for (const Flag& flag : flags()) names.push_back(flag.name);
   const bool is_long = name.rfind("--", 0) == 0;
@@ -87,20 +88,6 @@ std::string as_written(const std::string& extra, const std::vector<std::string>&
     }
   }
   return extra;
-}
-
-// True for a boolean flag of the Auth Proxy that is said to be off: nothing is lost by not having it.
-bool switched_off(const std::string& argument) {
-  const auto equals = argument.find('=');
-  if (equals == std::string::npos) return false;
-  const std::string value = argument.substr(equals + 1);
-  for (const MissingFlag& missing : missing_flags()) {
-    if (missing.kind == FlagKind::Boolean && argument.substr(0, equals) == "--" + std::string(missing.name)) {
-      return value == "false" || value == "0" || value == "f" || value == "F" || value == "FALSE" ||
-             value == "False";
-    }
-  }
-  return false;
 }
 
 }  // namespace
@@ -140,7 +127,7 @@ Arguments cut_arguments(const std::vector<std::string>& arguments) {
       flags_ended = true;
     } else if (flags_ended || extra.size() < 2 || extra[0] != '-') {
       out.positionals.push_back(extra);
-    } else if (!switched_off(extra)) {
+    } else {
       out.errors.push_back(unknown(as_written(extra, arguments)));
     }
   }

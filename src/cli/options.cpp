@@ -1,6 +1,7 @@
 // src/cli/options.cpp -- flags and CSQL_PROXY_* variables as typed values.
 #include "src/cli/options.h"
 
+#include <charconv>
 #include <utility>
 
 #include "conf/address.h"
@@ -23,6 +24,8 @@ class Values {
     if (!given || given->value.empty()) return std::nullopt;
     return given->value;
   }
+  std::optional<std::uint64_t> count(std::string_view flag) { return number<std::uint64_t>(flag); }
+  std::optional<std::int64_t> integer(std::string_view flag) { return number<std::int64_t>(flag); }
   std::optional<std::string> text_even_empty(std::string_view flag) {
     const auto given = find(flag);
     return given ? std::optional(given->value) : std::nullopt;
@@ -65,6 +68,18 @@ class Values {
     std::string value;
   };
 
+  template <class T>
+  std::optional<T> number(std::string_view flag) {
+    const auto given = find(flag);
+    if (!given) return std::nullopt;
+    T value = 0;
+    const char* const end = given->value.data() + given->value.size();
+    const auto [stop, error] = std::from_chars(given->value.data(), end, value);
+    if (error == std::errc{} && stop == end) return value;
+    complain(*given, "write a whole number");
+    return std::nullopt;
+  }
+
   std::optional<Given> find(std::string_view flag) {
     if (const auto found = arguments_.flags.find(flag); found != arguments_.flags.end()) {
       return Given{"--" + std::string(flag), found->second};
@@ -85,18 +100,6 @@ class Values {
   std::vector<std::string>& errors_;
 };
 
-// Variables of the Auth Proxy that we lack are refused like their flags, unless they switch something off.
-void missing_variables(const Inputs& inputs, std::vector<std::string>& errors) {
-  for (const MissingFlag& flag : missing_flags()) {
-    if (flag.name == "config-file") continue;  // the Auth Proxy itself does not look at this variable
-    const std::string name = variable_of(flag.name);
-    const auto value = inputs.environment(name);
-    if (!value || value->empty()) continue;
-    if (flag.kind == FlagKind::Boolean && parse_boolean(*value) == false) continue;
-    errors.push_back(name + " is not supported in this version of sidepool: " + std::string(flag.instead));
-  }
-}
-
 }  // namespace
 
 std::optional<bool> parse_boolean(std::string_view text) {
@@ -115,54 +118,60 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
   options.port = values.port("port");
   options.address = values.text_even_empty("address");
   options.unix_socket = values.text("unix-socket");
+  options.max_connections = values.count("max-connections");
+  options.skip_failed_instance_config = values.boolean("skip-failed-instance-config");
   options.auto_iam_authn = values.boolean("auto-iam-authn");
   options.private_ip = values.boolean("private-ip");
+  options.psc = values.boolean("psc");
+  options.auto_ip = values.boolean("auto-ip");
+  options.lazy_refresh = values.boolean("lazy-refresh");
+  options.run_connection_test = values.boolean("run-connection-test");
+  options.quota_project = values.text("quota-project");
+  options.sqladmin_api_endpoint = values.text("sqladmin-api-endpoint");
+  options.universe_domain = values.text("universe-domain");
+  options.user_agent = values.text("user-agent");
   options.credentials_file = values.text("credentials-file");
+  options.json_credentials = values.secret("json-credentials");
+  options.gcloud_auth = values.boolean("gcloud-auth");
   options.token = values.secret("token");
   options.login_token = values.secret("login-token");
-  options.sqladmin_api_endpoint = values.text("sqladmin-api-endpoint");
+  options.impersonate = values.text("impersonate-service-account");
   options.health_check = values.boolean("health-check");
   options.prometheus = values.boolean("prometheus");
+  options.prometheus_namespace = values.text("prometheus-namespace");
   options.http_address = values.text("http-address");
   options.http_port = values.port("http-port");
   options.quitquitquit = values.boolean("quitquitquit");
   options.admin_port = values.port("admin-port");
-  options.structured_logs = values.boolean("structured-logs");
+  options.min_sigterm_delay = values.duration("min-sigterm-delay");
   options.max_sigterm_delay = values.duration("max-sigterm-delay");
   options.exit_zero_on_sigterm = values.boolean("exit-zero-on-sigterm");
+  options.exit_when_idle = values.duration("exit-when-idle");
+  options.structured_logs = values.boolean("structured-logs");
+  options.quiet = values.boolean("quiet");
+  options.debug_logs = values.boolean("debug-logs");
   options.config = values.text("config");
+  options.config_file = values.text("config-file");
   options.check_config = values.boolean("check-config").value_or(false);
   options.print_config = values.boolean("print-config").value_or(false);
-  options.version = values.boolean("version").value_or(false);
-  options.help = values.boolean("help").value_or(false);
+  options.debug = values.boolean("debug");
+  options.disable_metrics = values.boolean("disable-metrics");
+  options.disable_traces = values.boolean("disable-traces");
+  options.telemetry_project = values.text("telemetry-project");
+  options.telemetry_prefix = values.text("telemetry-prefix");
+  options.telemetry_sample_rate = values.integer("telemetry-sample-rate");
+  options.fuse = values.text("fuse");
+  options.fuse_tmp_dir = values.text("fuse-tmp-dir");
+  options.sql_data = values.boolean("sql-data");
+  options.sqldata_api_endpoint = values.text("sqldata-api-endpoint");
+  if (!options.sqldata_api_endpoint) options.sqldata_api_endpoint = values.text("sql-data-endpoint");
+  options.resource_exhausted_cooldown_delay = values.duration("resource-exhausted-cooldown-delay");
   if (options.http_address == "localhost") options.http_address = "127.0.0.1";
   if (options.http_address && !conf::is_ip(*options.http_address)) {
     errors.push_back("invalid value " + in_quotes(*options.http_address) +
                      " for --http-address: write an IP address or localhost");
   }
-  missing_variables(inputs, errors);
   return options;
-}
-
-std::optional<std::string> broken_rule(const Options& options, bool any_instance, bool file) {
-  if (!any_instance && !file) return "missing instance_connection_name (e.g., project:region:instance)";
-  if (options.unix_socket && options.address) return "cannot specify --unix-socket and --address together";
-  if (options.unix_socket && options.port) return "cannot specify --unix-socket and --port together";
-  if (options.address && !conf::is_ip(*options.address)) {
-    return "not a valid IP address: " + in_quotes(*options.address) +
-           (*options.address == "localhost" ? "; write 127.0.0.1" : "");
-  }
-  if (options.token && options.credentials_file) {
-    return "cannot specify --token and --credentials-file flags at the same time";
-  }
-  const bool iam = options.auto_iam_authn.value_or(false);
-  if (iam && options.token && !options.login_token && !file) {
-    return "cannot specify --auto-iam-authn and --token without --login-token";
-  }
-  if (options.login_token && (!options.token || !iam) && !file) {
-    return "cannot specify --login-token without --token and --auto-iam-authn";
-  }
-  return std::nullopt;
 }
 
 std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs) {

@@ -17,26 +17,54 @@ struct Options {
   std::optional<std::uint16_t> port{};  // 0: as if it were not given, like the Auth Proxy
   std::optional<std::string> address{};
   std::optional<std::string> unix_socket{};
+  std::optional<std::uint64_t> max_connections{};  // 0: as if it were not given
+  std::optional<bool> skip_failed_instance_config{};
   std::optional<bool> auto_iam_authn{};
   std::optional<bool> private_ip{};
+  std::optional<bool> psc{};
+  std::optional<bool> auto_ip{};
+  std::optional<bool> lazy_refresh{};
+  std::optional<bool> run_connection_test{};
+  std::optional<std::string> quota_project{};
+  std::optional<std::string> sqladmin_api_endpoint{};
+  std::optional<std::string> universe_domain{};
+  std::optional<std::string> user_agent{};
   std::optional<std::string> credentials_file{};
+  std::optional<conf::Secret> json_credentials{};
+  std::optional<bool> gcloud_auth{};
   std::optional<conf::Secret> token{};
   std::optional<conf::Secret> login_token{};
-  std::optional<std::string> sqladmin_api_endpoint{};
+  std::optional<std::string> impersonate{};  // with its commas
   std::optional<bool> health_check{};
   std::optional<bool> prometheus{};
+  std::optional<std::string> prometheus_namespace{};
   std::optional<std::string> http_address{};
   std::optional<std::uint16_t> http_port{};
   std::optional<bool> quitquitquit{};
   std::optional<std::uint16_t> admin_port{};
-  std::optional<bool> structured_logs{};
+  std::optional<conf::Duration> min_sigterm_delay{};
   std::optional<conf::Duration> max_sigterm_delay{};
   std::optional<bool> exit_zero_on_sigterm{};
+  std::optional<conf::Duration> exit_when_idle{};
+  std::optional<bool> structured_logs{};
+  std::optional<bool> quiet{};
+  std::optional<bool> debug_logs{};
   std::optional<std::string> config{};
+  std::optional<std::string> config_file{};
   bool check_config = false;
   bool print_config = false;
-  bool version = false;
-  bool help = false;
+  // Those of the Auth Proxy that change nothing here.
+  std::optional<bool> debug{};
+  std::optional<bool> disable_metrics{};
+  std::optional<bool> disable_traces{};
+  std::optional<std::string> telemetry_project{};
+  std::optional<std::string> telemetry_prefix{};
+  std::optional<std::int64_t> telemetry_sample_rate{};
+  std::optional<std::string> fuse{};
+  std::optional<std::string> fuse_tmp_dir{};
+  std::optional<bool> sql_data{};
+  std::optional<std::string> sqldata_api_endpoint{};
+  std::optional<conf::Duration> resource_exhausted_cooldown_delay{};
 };
 
 // Every bad value adds one line to `errors` that names the flag or the variable.
@@ -46,6 +74,9 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
 // (cloud-sql-proxy cmd/root.go, parseConfig). `file`: a configuration file may hold the rest of what a rule
 // asks for.
 std::optional<std::string> broken_rule(const Options& options, bool any_instance, bool file);
+
+// About flags that were given and change nothing, in the Auth Proxy's words where it has them.
+std::vector<Note> ignored_flags(const Options& options);
 
 // The names of instances: the arguments, else the variables.
 std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs);

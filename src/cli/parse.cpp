@@ -140,11 +140,16 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
   }
   if (cut.flags.count("version") != 0) return PrintAndExit{"sidepool version " SIDEPOOL_VERSION "\n", 0};
   std::vector<std::string> errors = std::move(cut.errors);
-  if (!errors.empty()) name_the_right_flag(arguments, inputs, errors);
   if (!cut.positionals.empty()) {
     if (auto why = command_missing(cut.positionals.front())) errors.push_back(*std::move(why));
   }
   const Options options = read_options(cut, inputs, errors);
+  if (options.config_file) {
+    errors.push_back(
+        "flag --config-file is not supported in this version of sidepool: give its settings as "
+        "flags or CSQL_PROXY_* variables");
+    name_the_right_flag(arguments, inputs, errors);
+  }
   if (!errors.empty()) return Failure{std::move(errors)};
 
   Assembly assembly;

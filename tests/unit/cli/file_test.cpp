@@ -83,10 +83,11 @@ TEST(File, FlagsAndVariablesOverrideItsKeys) {
 }
 
 TEST(File, FlagsForInstancesNeedOne) {
-  EXPECT_THAT(errors("--config s.toml --port 1", {}, file("[[upstream]]\nhosts = 'a'\n")),
-              ElementsAre("--port, --address, --unix-socket, --auto-iam-authn and --private-ip are about "
-                          "Cloud SQL instances, "
-                          "and s.toml has none: set listen in its [[upstream]] instead"));
+  EXPECT_THAT(
+      errors("--config s.toml --port 1", {}, file("[[upstream]]\nhosts = 'a'\n")),
+      ElementsAre("--port, --address, --unix-socket, --auto-iam-authn, --private-ip, --psc and --auto-ip "
+                  "are about Cloud SQL instances, "
+                  "and s.toml has none: set listen in its [[upstream]] instead"));
 }
 
 TEST(File, SecretsComeFromVariablesAndFiles) {
