@@ -34,7 +34,8 @@ set(MAY_src/app src/base src/io src/tls src/cloudsql src/upstream src/auth src/m
 set(CONFINED
     "^toml\\+\\+/|^toml\\.hpp" "^conf/parse\\.cpp$"
     "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
-    "^nlohmann/" "^src/cloudsql/[a-z_]+\\.cpp$"
+    "^nlohmann/" "^src/(cloudsql/[a-z_]+|cli/flat_json)\\.cpp$"
+    "^yaml-cpp/" "^src/cli/flat_yaml\\.cpp$"
     "^curl/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"

@@ -53,7 +53,9 @@ void append_flag(std::string& out, const Flag& flag) {
 // The names of the flags without effect, in lines of a fitting width.
 void append_names(std::string& out) {
   constexpr std::size_t kWidth = 110;
-  out.append("\nThe Auth Proxy's flags that change nothing here (fuse, sql-data and telemetry-project are refused):");
+  out.append(
+      "\nThe Auth Proxy's flags that change nothing here (fuse, sql-data and telemetry-project are "
+      "refused):");
   std::size_t column = kWidth;
   for (const Flag& flag : flags()) {
     if (!flag.help.empty()) continue;

@@ -1,7 +1,8 @@
-// src/cli/options.cpp -- flags and CSQL_PROXY_* variables as typed values.
+// src/cli/options.cpp -- flags, CSQL_PROXY_* variables and the keys of the flat file as typed values.
 #include "src/cli/options.h"
 
 #include <charconv>
+#include <functional>
 #include <utility>
 
 #include "conf/address.h"
@@ -16,8 +17,9 @@ using conf::in_quotes;
 
 class Values {
  public:
-  Values(const Arguments& arguments, const Inputs& inputs, std::vector<std::string>& errors)
-      : arguments_(arguments), inputs_(inputs), errors_(errors) {}
+  Values(const Arguments& arguments, const Inputs& inputs, const FlatFile& file,
+         std::vector<std::string>& errors)
+      : arguments_(arguments), inputs_(inputs), file_(file), errors_(errors) {}
 
   std::optional<std::string> text(std::string_view flag) {
     const auto given = find(flag);
@@ -64,7 +66,7 @@ class Values {
 
  private:
   struct Given {
-    std::string name;  // "--port" or "CSQL_PROXY_PORT"
+    std::string name;  // "--port", "CSQL_PROXY_PORT" or "\"port\" in FILE:3"
     std::string value;
   };
 
@@ -86,9 +88,11 @@ class Values {
     }
     const Flag* known = find_flag(flag);
     if (!known || !known->variable) return std::nullopt;
-    auto value = inputs_.environment(variable_of(flag));
-    if (!value || value->empty()) return std::nullopt;
-    return Given{variable_of(flag), *std::move(value)};
+    if (auto value = inputs_.environment(variable_of(flag)); value && !value->empty())
+      return Given{variable_of(flag), *std::move(value)};
+    const FlatEntry* entry = file_.find(flag);
+    if (!entry || entry->text.empty()) return std::nullopt;
+    return Given{in_quotes(flag) + " in " + file_.place(entry->line), entry->text};
   }
   void complain(const Given& given, std::string_view remedy) {
     errors_.push_back("invalid value " + in_quotes(given.value) + " for " + given.name + ": " +
@@ -97,6 +101,7 @@ class Values {
 
   const Arguments& arguments_;
   const Inputs& inputs_;
+  const FlatFile& file_;
   std::vector<std::string>& errors_;
 };
 
@@ -112,8 +117,15 @@ std::optional<bool> parse_boolean(std::string_view text) {
   return std::nullopt;
 }
 
-Options read_options(const Arguments& arguments, const Inputs& inputs, std::vector<std::string>& errors) {
-  Values values(arguments, inputs, errors);
+std::optional<std::string> flat_file_path(const Arguments& arguments, const Inputs& inputs) {
+  std::vector<std::string> none;
+  const FlatFile no_file;
+  return Values(arguments, inputs, no_file, none).text("config-file");
+}
+
+Options read_options(const Arguments& arguments, const Inputs& inputs, const FlatFile& file,
+                     std::vector<std::string>& errors) {
+  Values values(arguments, inputs, file, errors);
   Options options;
   options.port = values.port("port");
   options.address = values.text_even_empty("address");
@@ -151,7 +163,6 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
   options.quiet = values.boolean("quiet");
   options.debug_logs = values.boolean("debug-logs");
   options.config = values.text("config");
-  options.config_file = values.text("config-file");
   options.check_config = values.boolean("check-config").value_or(false);
   options.print_config = values.boolean("print-config").value_or(false);
   options.debug = values.boolean("debug");
@@ -174,21 +185,41 @@ Options read_options(const Arguments& arguments, const Inputs& inputs, std::vect
   return options;
 }
 
-std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs) {
-  if (!arguments.positionals.empty()) return arguments.positionals;
-  const std::string name = "CSQL_PROXY_INSTANCE_CONNECTION_NAME";
-  const auto value = [&inputs](const std::string& variable) {
-    auto text = inputs.environment(variable);
-    return text && !text->empty() ? text : std::nullopt;
-  };
+namespace {
+
+// A list by numbered names, `name` itself standing for number 0.
+std::vector<std::string> numbered(
+    const std::string& name, char separator,
+    const std::function<std::optional<std::string>(const std::string& name)>& value,
+    std::vector<Note>& notes) {
+  constexpr std::size_t kLookedFor = 10;  // beyond a gap
+  const auto at = [&](std::size_t i) { return name + separator + std::to_string(i); };
   std::vector<std::string> out;
   if (auto text = value(name)) out.push_back(*std::move(text));
-  // The plain name stands for number 0.
-  for (std::size_t i = out.size();; ++i) {
-    auto text = value(name + "_" + std::to_string(i));
-    if (!text) return out;
-    out.push_back(*std::move(text));
+  std::size_t gap = out.size();
+  for (; auto text = value(at(gap)); ++gap) out.push_back(*std::move(text));
+  for (std::size_t i = gap + 1; i <= gap + kLookedFor; ++i) {
+    if (value(at(i))) notes.push_back({true, at(i) + " is not read, because there is no " + at(gap)});
   }
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs,
+                                        const FlatFile& file, std::vector<Note>& notes) {
+  if (!arguments.positionals.empty()) return arguments.positionals;
+  const auto variable = [&inputs](const std::string& name) {
+    auto text = inputs.environment(name);
+    return text && !text->empty() ? text : std::nullopt;
+  };
+  auto named = numbered("CSQL_PROXY_INSTANCE_CONNECTION_NAME", '_', variable, notes);
+  if (!named.empty()) return named;
+  const auto key = [&file](const std::string& name) {
+    const FlatEntry* entry = file.find(name);
+    return entry && !entry->text.empty() ? std::optional(entry->text) : std::nullopt;
+  };
+  return numbered("instance-connection-name", '-', key, notes);
 }
 
 }  // namespace sidepool::cli

@@ -1,4 +1,4 @@
-// src/cli/options.h -- flags and CSQL_PROXY_* variables as typed values.
+// src/cli/options.h -- flags, CSQL_PROXY_* variables and the keys of the flat file as typed values.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -7,12 +7,13 @@
 
 #include "conf/config.h"
 #include "src/cli/arguments.h"
+#include "src/cli/flat_file.h"
 #include "src/cli/parse.h"
 
 namespace sidepool::cli {
 
-// Nothing: neither the flag nor its variable was given. A flag wins over its variable; an empty variable is
-// not given.
+// Nothing: neither the flag nor its variable nor its key was given. A flag wins over its variable, which wins
+// over the key; an empty variable or key is not given.
 struct Options {
   std::optional<std::uint16_t> port{};  // 0: as if it were not given, like the Auth Proxy
   std::optional<std::string> address{};
@@ -50,7 +51,6 @@ struct Options {
   std::optional<bool> quiet{};
   std::optional<bool> debug_logs{};
   std::optional<std::string> config{};
-  std::optional<std::string> config_file{};
   bool check_config = false;
   bool print_config = false;
   // Those of the Auth Proxy that change nothing here.
@@ -67,8 +67,12 @@ struct Options {
   std::optional<conf::Duration> resource_exhausted_cooldown_delay{};
 };
 
-// Every bad value adds one line to `errors` that names the flag or the variable.
-Options read_options(const Arguments& arguments, const Inputs& inputs, std::vector<std::string>& errors);
+// The path of --config-file or CSQL_PROXY_CONFIG_FILE.
+std::optional<std::string> flat_file_path(const Arguments& arguments, const Inputs& inputs);
+
+// Every bad value adds one line to `errors` that names the flag, the variable or the key with its place.
+Options read_options(const Arguments& arguments, const Inputs& inputs, const FlatFile& file,
+                     std::vector<std::string>& errors);
 
 // The first rule of the Auth Proxy that the flags break by themselves, in its order and words
 // (cloud-sql-proxy cmd/root.go, parseConfig). `file`: a configuration file may hold the rest of what a rule
@@ -78,8 +82,10 @@ std::optional<std::string> broken_rule(const Options& options, bool any_instance
 // About flags that were given and change nothing, in the Auth Proxy's words where it has them.
 std::vector<Note> ignored_flags(const Options& options);
 
-// The names of instances: the arguments, else the variables.
-std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs);
+// The names of instances: the arguments, else the variables, else the keys of the file. Of a numbered list
+// what comes behind a gap is not read; `notes` tells of it.
+std::vector<std::string> instance_texts(const Arguments& arguments, const Inputs& inputs,
+                                        const FlatFile& file, std::vector<Note>& notes);
 
 // Go's strconv.ParseBool.
 std::optional<bool> parse_boolean(std::string_view text);

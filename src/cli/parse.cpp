@@ -6,9 +6,11 @@
 #include "conf/parse.h"
 #include "conf/print.h"
 #include "conf/read.h"
+#include "conf/schema.h"
 #include "conf/validate.h"
 #include "src/cli/assemble.h"
 #include "src/cli/flags.h"
+#include "src/cli/flat_file.h"
 #include "src/cli/instance.h"
 #include "src/cli/options.h"
 
@@ -52,28 +54,53 @@ std::optional<std::string> command_missing(const std::string& word) {
   return std::nullopt;
 }
 
-// --config-file is the Auth Proxy's; if it was given our file, the other flag is meant.
-void name_the_right_flag(const std::vector<std::string>& arguments, const Inputs& inputs,
-                         std::vector<std::string>& errors) {
-  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
-    std::string path;
-    if (arguments[i].rfind("--config-file=", 0) == 0) path = arguments[i].substr(arguments[i].find('=') + 1);
-    if (arguments[i] == "--config-file" && i + 1 < arguments.size()) path = arguments[i + 1];
-    if (path.empty()) continue;
-    const auto text = inputs.read_file(path);
-    if (!text || !conf::read_config(*text, path, secret_resolver(inputs)).diagnostics.empty()) continue;
-    errors = {path + " is in sidepool's own format, whose flag is --config: write --config " + path};
-    return;
+// --config-file is the Auth Proxy's; our own format has tables of known names.
+bool is_own_format(std::string_view text, const std::string& path) {
+  if (!ends_with(path, ".toml")) return false;
+  const auto parsed = conf::parse_toml(text, path);
+  const auto* table = std::get_if<conf::Table>(&parsed);
+  if (!table) return false;
+  for (const conf::Section* section : conf::root_section().tables) {
+    const conf::Value* value = conf::find(*table, section->name);
+    if (value && (std::holds_alternative<conf::Table>(value->data) ||
+                  std::holds_alternative<conf::Array>(value->data)))
+      return true;
   }
+  return false;
+}
+
+// Empty without --config-file.
+FlatFile read_flat(const std::optional<std::string>& path, const Inputs& inputs,
+                   std::vector<std::string>& errors) {
+  if (!path) return {};
+  if (std::string why = bad_ending(*path); !why.empty()) {
+    errors.push_back(std::move(why));
+    return {};
+  }
+  auto text = inputs.read_file(*path);
+  if (!text) {
+    errors.push_back("failed to load configuration from " + *path + ": " + text.error().what);
+    return {};
+  }
+  if (is_own_format(*text, *path)) {
+    errors.push_back(*path + " is in sidepool's own format, whose flag is --config: write --config " + *path);
+    return {};
+  }
+  auto read = read_flat_file(*path, *text);
+  conf::wipe(text->data(), text->size());
+  if (auto* lines = std::get_if<std::vector<std::string>>(&read)) {
+    errors.insert(errors.end(), lines->begin(), lines->end());
+    return {};
+  }
+  return std::get<FlatFile>(std::move(read));
 }
 
 void read_file(const std::string& path, const Inputs& inputs, Assembly& assembly) {
   for (const std::string_view end : {".yaml", ".yml", ".json"}) {
     if (!ends_with(path, end)) continue;
-    assembly.errors.push_back(
-        "--config takes sidepool's own TOML format, not " + in_quotes(path) +
-        ": the Auth Proxy's files are given by --config-file, which this version of sidepool does "
-        "not have; use flags or CSQL_PROXY_* variables");
+    assembly.errors.push_back("--config takes sidepool's own TOML format, not " + in_quotes(path) +
+                              ": the flag of the Auth Proxy's files is --config-file, write --config-file " +
+                              path);
     return;
   }
   auto text = inputs.read_file(path);
@@ -143,21 +170,22 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
   if (!cut.positionals.empty()) {
     if (auto why = command_missing(cut.positionals.front())) errors.push_back(*std::move(why));
   }
-  const Options options = read_options(cut, inputs, errors);
-  if (options.config_file) {
-    errors.push_back(
-        "flag --config-file is not supported in this version of sidepool: give its settings as "
-        "flags or CSQL_PROXY_* variables");
-    name_the_right_flag(arguments, inputs, errors);
-  }
+  const auto flat_path = flat_file_path(cut, inputs);
+  const FlatFile flat = read_flat(flat_path, inputs, errors);
+  const Options options = read_options(cut, inputs, flat, errors);
   if (!errors.empty()) return Failure{std::move(errors)};
 
   Assembly assembly;
-  assemble(options, instance_texts(cut, inputs), inputs, assembly);
+  const auto texts = instance_texts(cut, inputs, flat, assembly.notes);
+  assemble(options, texts, inputs, assembly);
   if (!assembly.errors.empty()) return Failure{std::move(assembly.errors)};
   if (options.print_config) return PrintAndExit{conf::print_config(assembly.config), 0};
   if (options.check_config) return PrintAndExit{"the configuration is valid\n", 0};
-  return RunConfig{std::move(assembly.config), std::move(assembly.notes), {arguments, options.config}};
+  Invocation invocation{arguments, {}};
+  for (const auto& path : {options.config, flat_path}) {
+    if (path) invocation.files.push_back(*path);
+  }
+  return RunConfig{std::move(assembly.config), std::move(assembly.notes), std::move(invocation)};
 }
 
 Outcome parse(int argc, const char* const* argv, const Inputs& inputs) {

@@ -24,8 +24,8 @@ Inputs process_inputs();
 // Kept for a reload, which is parse() again with the same arguments: the file and the files of secrets are
 // read anew.
 struct Invocation {
-  std::vector<std::string> arguments{};      // without the program's name
-  std::optional<std::string> config_file{};  // to be watched
+  std::vector<std::string> arguments{};  // without the program's name
+  std::vector<std::string> files{};      // those of --config and --config-file, to be watched
 };
 
 // To be logged once logging is set up, with no client yet served.

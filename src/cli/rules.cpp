@@ -23,7 +23,8 @@ Broken not_offered(const Options& options) {
     return "--sql-data is not supported by sidepool: remove it, sidepool connects to the instance itself";
   }
   if (options.telemetry_project && !(on(options.disable_metrics) && on(options.disable_traces))) {
-    return "--telemetry-project is not supported by sidepool, which sends nothing to Cloud Monitoring or Cloud "
+    return "--telemetry-project is not supported by sidepool, which sends nothing to Cloud Monitoring or "
+           "Cloud "
            "Trace: remove it; --prometheus serves metrics";
   }
   return std::nullopt;
@@ -79,7 +80,8 @@ Broken logins(const Options& options, bool file) {
   }
   if (iam && on(options.gcloud_auth)) {
     return "cannot use --auto-iam-authn with --gcloud-auth.\n"
-           "Instead use Application Default Credentials (enabled with: gcloud auth application-default login)\n"
+           "Instead use Application Default Credentials (enabled with: gcloud auth application-default "
+           "login)\n"
            "and re-try with just --auto-iam-authn";
   }
   if (options.login_token && (!options.token || !iam) && !file) {

@@ -207,9 +207,7 @@ constexpr Bad kNames[] = {
     {"instance-connection-name = 'p:r:i'\n",
      "f:1:1: \"instance-connection-name\" at the top level belongs to the Auth Proxy's flat format, whose "
      "flag is "
-     "--config-file (not available in this version of sidepool); --config takes sidepool's own format. Give "
-     "these "
-     "settings as flags or CSQL_PROXY_* variables"},
+     "--config-file: write --config-file f, or use sidepool's own format"},
 };
 INSTANTIATE_TEST_SUITE_P(Names, BadFile, testing::ValuesIn(kNames));
 
