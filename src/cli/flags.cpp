@@ -192,19 +192,55 @@ constexpr Flag kFlags[] = {
     {.name = "telemetry-sample-rate", .group = kNoEffect},
 };
 
+constexpr Flag kHelp{.name = "help",
+                     .letter = 'h',
+                     .kind = FlagKind::Boolean,
+                     .variable = false,
+                     .group = "Flags",
+                     .help = "print this text"};
+// The Auth Proxy takes these two for every command.
+constexpr Flag kHttpAddress{.name = "http-address",
+                            .group = "Flags",
+                            .argument = "HOST",
+                            .help = "where the other process serves its probes (default localhost)"};
+constexpr Flag kHttpPort{
+    .name = "http-port", .group = "Flags", .argument = "PORT", .help = "and its port (default 9090)"};
+constexpr Flag kWaitFlags[] = {
+    {.name = "max",
+     .letter = 'm',
+     .variable = false,
+     .group = "Flags",
+     .argument = "TIME",
+     .help = "give up after TIME (default 30s)"},
+    kHttpAddress,
+    kHttpPort,
+    kHelp,
+};
+constexpr Flag kShutdownFlags[] = {
+    {.name = "admin-port",
+     .group = "Flags",
+     .argument = "PORT",
+     .help = "port of /quitquitquit (default 9091)"},
+    kHttpAddress,
+    kHttpPort,
+    kHelp,
+};
+
 }  // namespace
 
-std::span<const Flag> flags() { return kFlags; }
+Flags flags() { return kFlags; }
+Flags wait_flags() { return kWaitFlags; }
+Flags shutdown_flags() { return kShutdownFlags; }
 
-const Flag* find_flag(std::string_view name) {
-  for (const Flag& flag : kFlags) {
+const Flag* find_flag(Flags among, std::string_view name) {
+  for (const Flag& flag : among) {
     if (flag.name == name) return &flag;
   }
   return nullptr;
 }
 
-const Flag* find_flag(char letter) {
-  for (const Flag& flag : kFlags) {
+const Flag* find_flag(Flags among, char letter) {
+  for (const Flag& flag : among) {
     if (flag.letter != 0 && flag.letter == letter) return &flag;
   }
   return nullptr;

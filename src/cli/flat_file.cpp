@@ -35,12 +35,12 @@ bool is_instance_key(std::string_view key) {
 // What may stand in the file: whatever may also be a variable, but not the file itself.
 bool is_known(std::string_view key) {
   if (is_instance_key(key)) return true;
-  const Flag* flag = find_flag(key);
+  const Flag* flag = find_flag(flags(), key);
   return flag && flag->variable && key != "config-file";
 }
 
 std::string unknown(const std::string& key) {
-  if (const Flag* flag = find_flag(key)) {
+  if (const Flag* flag = find_flag(flags(), key)) {
     return "the key " + in_quotes(key) + " does nothing in a file: give --" + std::string(flag->name) +
            " on the command line";
   }
@@ -49,7 +49,8 @@ std::string unknown(const std::string& key) {
     if (is_known(flag.name)) names.push_back(flag.name);
   }
   const auto guess = conf::nearest(key, names);
-  return "unknown key " + in_quotes(key) + (guess ? "; did you mean " + in_quotes(*guess) + "?" : std::string{});
+  return "unknown key " + in_quotes(key) +
+         (guess ? "; did you mean " + in_quotes(*guess) + "?" : std::string{});
 }
 
 std::string lower(std::string text) {
@@ -73,7 +74,8 @@ std::optional<std::string> scalar(const conf::Value& value) {
 std::string refused(const FlatEntry& entry, const std::vector<FlatEntry>& before) {
   if (!is_known(entry.key)) return unknown(entry.key);
   const auto same = [&entry](const FlatEntry& other) { return other.key == entry.key; };
-  if (std::any_of(before.begin(), before.end(), same)) return "the key " + in_quotes(entry.key) + " is there twice";
+  if (std::any_of(before.begin(), before.end(), same))
+    return "the key " + in_quotes(entry.key) + " is there twice";
   if (entry.text.find('\0') != std::string::npos)
     return "the value of " + in_quotes(entry.key) + " holds a zero byte";
   return {};
@@ -114,15 +116,16 @@ FlatText read_flat_toml(std::string_view text) {
     if (auto value = scalar(entry.value)) {
       out.entries.push_back({entry.key, *std::move(value), entry.at.line});
     } else {
-      out.problems.push_back({in_quotes(entry.key) + " must be a single value, not " +
-                                  std::string(conf::type_name(entry.value)),
-                              entry.at.line});
+      out.problems.push_back(
+          {in_quotes(entry.key) + " must be a single value, not " + std::string(conf::type_name(entry.value)),
+           entry.at.line});
     }
   }
   return out;
 }
 
-std::variant<FlatFile, std::vector<std::string>> read_flat_file(const std::string& name, std::string_view text) {
+std::variant<FlatFile, std::vector<std::string>> read_flat_file(const std::string& name,
+                                                                std::string_view text) {
   if (std::string why = bad_ending(name); !why.empty()) return std::vector{std::move(why)};
   FlatText read = ending(name) == ".toml"   ? read_flat_toml(text)
                   : ending(name) == ".json" ? read_flat_json(text)

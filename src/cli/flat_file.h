@@ -1,5 +1,5 @@
-// src/cli/flat_file.h -- the Auth Proxy's own configuration file (--config-file): flags by name, in TOML, YAML or
-// JSON. Keys are those of the flags and instance-connection-name, -0, -1, ...; in any case.
+// src/cli/flat_file.h -- the Auth Proxy's own configuration file (--config-file): flags by name, in TOML,
+// YAML or JSON. Keys are those of the flags and instance-connection-name, -0, -1, ...; in any case.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -43,7 +43,8 @@ class FlatFile {
 
 // Every problem as one line with its place: a bad file name, a syntax error, an unknown key with the nearest
 // known one, a value that is none, a key given twice. `name` decides the format by its ending.
-std::variant<FlatFile, std::vector<std::string>> read_flat_file(const std::string& name, std::string_view text);
+std::variant<FlatFile, std::vector<std::string>> read_flat_file(const std::string& name,
+                                                                std::string_view text);
 // What is wrong with the ending of the name, in the Auth Proxy's words; empty if nothing is.
 std::string bad_ending(const std::string& name);
 

@@ -8,8 +8,8 @@
 namespace sidepool::cli {
 namespace {
 
-// Takes the members of one object and stops at anything deeper, so that nothing is built whose depth or size a
-// stranger chooses. Returning false ends the parse.
+// Takes the members of one object and stops at anything deeper, so that nothing is built whose depth or size
+// a stranger chooses. Returning false ends the parse.
 class Members final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit Members(std::string_view text) : text_(text) {}

@@ -22,8 +22,8 @@ std::string printable(std::string text) {
   return text;
 }
 
-// An alias refers to a node instead of copying it, and the library bounds the depth of a document, so its size
-// bounds everything.
+// An alias refers to a node instead of copying it, and the library bounds the depth of a document, so its
+// size bounds everything.
 void members(const YAML::Node& document, FlatText& out) {
   if (document.IsNull()) return;  // empty
   if (!document.IsMap()) {

@@ -4,13 +4,17 @@
 namespace sidepool::cli {
 namespace {
 
-constexpr std::string_view kHelpTop =
-    R"(sidepool connects applications to Cloud SQL for PostgreSQL, or to any PostgreSQL, and pools their connections.
+constexpr std::string_view kAbout =
+    "sidepool connects applications to Cloud SQL for PostgreSQL, or to any PostgreSQL, and pools their "
+    "connections.\n\n";
 
-Usage:
+constexpr std::string_view kUsage = R"(Usage:
   sidepool [flags] INSTANCE_CONNECTION_NAME[?params]...
   sidepool --config sidepool.toml [flags]
+  sidepool wait | shutdown | completion | help [COMMAND]
+)";
 
+constexpr std::string_view kExamples = R"(
 Examples:
   # one instance at 127.0.0.1:5432
   sidepool my-project:us-central1:my-postgres
@@ -26,6 +30,41 @@ Examples:
 
   # pool sizes, time-outs, other servers: see docs/reference.md
   sidepool --config sidepool.toml --check-config
+
+Commands:
+  wait                               wait until another process, with --health-check, serves clients
+  shutdown                           end another process, with --quitquitquit
+  completion SHELL                   print a script for bash, zsh, fish or powershell that completes commands
+  help COMMAND                       print the help of a command
+)";
+
+constexpr std::string_view kWait =
+    R"(Waits until a process that was started with --health-check serves clients: for a script that starts both.
+Exit code 0 when it does, 1 if it did not within --max.
+
+Usage:
+  sidepool wait [flags]
+
+)";
+
+constexpr std::string_view kShutdown =
+    R"(Ends a process on this machine that was started with --quitquitquit: for the job beside it.
+Exit code 0 when it has heard, which is before it has ended.
+
+Usage:
+  sidepool shutdown [flags]
+
+)";
+
+constexpr std::string_view kCompletion = R"(Prints a script that completes flags and commands in a shell.
+
+Usage:
+  sidepool completion bash|zsh|fish|powershell
+
+  bash          source <(sidepool completion bash)
+  zsh           source <(sidepool completion zsh)
+  fish          sidepool completion fish | source
+  powershell    sidepool completion powershell | Out-String | Invoke-Expression
 )";
 
 constexpr std::string_view kHelpBottom = R"(
@@ -36,6 +75,22 @@ Each flag of the first five groups is also an environment variable, CSQL_PROXY_ 
 CSQL_PROXY_AUTO_IAM_AUTHN. Instances may come from CSQL_PROXY_INSTANCE_CONNECTION_NAME, or from that with _0, _1, ...
 Flags override variables, which override the file. Times have units: 500ms, 30s, 1m30s.
 )";
+
+// The text with the program's name where ours is a command.
+std::string called(std::string_view program, std::string_view text) {
+  constexpr std::string_view kName = "sidepool ";
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const bool word = at == 0 || text[at - 1] == ' ' || text[at - 1] == '(';
+    if (word && text.substr(at, kName.size()) == kName) {
+      out.append(program).push_back(' ');
+      at += kName.size();
+    } else {
+      out.push_back(text[at++]);
+    }
+  }
+  return out;
+}
 
 void append_flag(std::string& out, const Flag& flag) {
   constexpr std::size_t kColumn = 37;
@@ -71,8 +126,10 @@ void append_names(std::string& out) {
 
 }  // namespace
 
-std::string help_text() {
-  std::string out(kHelpTop);
+std::string usage_text(std::string_view program) { return called(program, kUsage); }
+
+std::string help_text(std::string_view program) {
+  std::string out = std::string(kAbout) + called(program, kUsage) + called(program, kExamples);
   std::string_view group;
   for (const Flag& flag : flags()) {
     if (flag.help.empty()) continue;
@@ -82,6 +139,15 @@ std::string help_text() {
   }
   append_names(out);
   return out.append(kHelpBottom);
+}
+
+std::string help_text(std::string_view program, std::string_view command) {
+  if (command == "completion") return called(program, kCompletion);
+  const bool wait = command == "wait";
+  if (!wait && command != "shutdown") return help_text(program);
+  std::string out = called(program, wait ? kWait : kShutdown) + "Flags:\n";
+  for (const Flag& flag : wait ? wait_flags() : shutdown_flags()) append_flag(out, flag);
+  return out;
 }
 
 }  // namespace sidepool::cli

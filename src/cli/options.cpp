@@ -86,7 +86,7 @@ class Values {
     if (const auto found = arguments_.flags.find(flag); found != arguments_.flags.end()) {
       return Given{"--" + std::string(flag), found->second};
     }
-    const Flag* known = find_flag(flag);
+    const Flag* known = find_flag(flags(), flag);
     if (!known || !known->variable) return std::nullopt;
     if (auto value = inputs_.environment(variable_of(flag)); value && !value->empty())
       return Given{variable_of(flag), *std::move(value)};

@@ -8,7 +8,9 @@
 #include "conf/read.h"
 #include "conf/schema.h"
 #include "conf/validate.h"
+#include "src/cli/arguments.h"
 #include "src/cli/assemble.h"
+#include "src/cli/command.h"
 #include "src/cli/flags.h"
 #include "src/cli/flat_file.h"
 #include "src/cli/instance.h"
@@ -41,17 +43,6 @@ conf::ResolveSecret secret_resolver(const Inputs& inputs) {
     conf::wipe(content->data(), content->size());
     return {std::move(secret), {}};
   };
-}
-
-// Words that the Auth Proxy takes as commands; none of them may be read as an instance.
-std::optional<std::string> command_missing(const std::string& word) {
-  if (word == "wait")
-    return "`wait` is not supported in this version of sidepool: probe /startup of --health-check";
-  if (word == "shutdown") {
-    return "`shutdown` is not supported in this version of sidepool: POST to /quitquitquit of --quitquitquit";
-  }
-  if (word == "completion") return "`completion` is not supported in this version of sidepool";
-  return std::nullopt;
 }
 
 // --config-file is the Auth Proxy's; our own format has tables of known names.
@@ -133,6 +124,12 @@ std::vector<InstanceArgument> read_instances(const std::vector<std::string>& tex
   return instances;
 }
 
+// Under the Auth Proxy's name the version says whose it is: scripts compare it with Google's.
+std::string version_text(const std::string& program) {
+  const bool proxy = program != "sidepool";
+  return program + " version " SIDEPOOL_VERSION + (proxy ? "+sidepool" : "") + "\n";
+}
+
 // The whole way once the arguments have been cut; every error ends up in the assembly.
 void assemble(const Options& options, const std::vector<std::string>& texts, const Inputs& inputs,
               Assembly& assembly) {
@@ -156,29 +153,27 @@ void assemble(const Options& options, const std::vector<std::string>& texts, con
 std::string Failure::text() const {
   std::string out;
   for (const std::string& line : lines) out.append("Error: ").append(line).append("\n");
-  return out.append("Run 'sidepool --help' for usage.\n");
+  return out.append(usage_text(program)).append("Run '" + program + " --help' for all flags.\n");
 }
 
-Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
-  Arguments cut = cut_arguments(arguments);
+Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, const std::string& program) {
+  Arguments cut = cut_arguments(arguments, flags());
+  if (cut.before_dashes > 0 && is_command(cut.positionals.front())) {
+    return parse_command(program, cut.positionals.front(), arguments, inputs);
+  }
   // pflag stops for --help before anything is checked.
-  if (cut.flags.count("help") != 0 || (!cut.positionals.empty() && cut.positionals.front() == "help")) {
-    return PrintAndExit{help_text(), 0};
-  }
-  if (cut.flags.count("version") != 0) return PrintAndExit{"sidepool version " SIDEPOOL_VERSION "\n", 0};
+  if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program), 0};
+  if (cut.flags.count("version") != 0) return PrintAndExit{version_text(program), 0};
   std::vector<std::string> errors = std::move(cut.errors);
-  if (!cut.positionals.empty()) {
-    if (auto why = command_missing(cut.positionals.front())) errors.push_back(*std::move(why));
-  }
   const auto flat_path = flat_file_path(cut, inputs);
   const FlatFile flat = read_flat(flat_path, inputs, errors);
   const Options options = read_options(cut, inputs, flat, errors);
-  if (!errors.empty()) return Failure{std::move(errors)};
+  if (!errors.empty()) return Failure{std::move(errors), 1, program};
 
   Assembly assembly;
   const auto texts = instance_texts(cut, inputs, flat, assembly.notes);
   assemble(options, texts, inputs, assembly);
-  if (!assembly.errors.empty()) return Failure{std::move(assembly.errors)};
+  if (!assembly.errors.empty()) return Failure{std::move(assembly.errors), 1, program};
   if (options.print_config) return PrintAndExit{conf::print_config(assembly.config), 0};
   if (options.check_config) return PrintAndExit{"the configuration is valid\n", 0};
   Invocation invocation{arguments, {}};
@@ -189,7 +184,10 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
 }
 
 Outcome parse(int argc, const char* const* argv, const Inputs& inputs) {
-  return parse(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), inputs);
+  std::string_view called = argc > 0 ? argv[0] : "";
+  called.remove_prefix(called.rfind('/') + 1);  // all of it if there is none
+  const std::string program = called == "cloud-sql-proxy" ? "cloud-sql-proxy" : "sidepool";
+  return parse(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), inputs, program);
 }
 
 }  // namespace sidepool::cli

@@ -68,7 +68,8 @@ constexpr Format kFormats[] = {
      "port: 5555\nAuto-IAM-authn: true\nhealth-check: T\nhttp-port: \"9801\"\n"
      "json-credentials: '{\"a\": 1}'\nmax-sigterm-delay: 5s\nexit-zero-on-sigterm: false\nquiet:\n"},
     {"/etc/a.b/c.yml",
-     "{instance-connection-name: 'p:r:a', instance-connection-name-1: 'p:r:b?port=6001&auto-iam-authn=false',\n"
+     "{instance-connection-name: 'p:r:a', instance-connection-name-1: "
+     "'p:r:b?port=6001&auto-iam-authn=false',\n"
      "port: 5555, auto-iam-authn: true, health-check: 1, http-port: 9801, json-credentials: '{\"a\": 1}',\n"
      "max-sigterm-delay: 5s}\n"},
     {"c.json",
@@ -99,26 +100,33 @@ constexpr Bad kBad[] = {
     {"c.toml", "port = \n",
      "failed to load configuration from c.toml:1: not valid TOML: Error while parsing key-value pair: "
      "expected value, saw '\\n'"},
-    {"c.yaml", "port: [1\n", "failed to load configuration from c.yaml:2: not valid YAML: end of sequence flow not found"},
+    {"c.yaml", "port: [1\n",
+     "failed to load configuration from c.yaml:2: not valid YAML: end of sequence flow not found"},
     {"c.json", "{\n\"port\": SECRET}", "failed to load configuration from c.json:2: not valid JSON"},
     {"c.json", "", "failed to load configuration from c.json:1: not valid JSON"},
-    {"c.json", "[]", "failed to load configuration from c.json: the file must be an object of flags, not an array"},
-    {"c.json", "5", "failed to load configuration from c.json: the file must be an object of flags, not a single value"},
+    {"c.json", "[]",
+     "failed to load configuration from c.json: the file must be an object of flags, not an array"},
+    {"c.json", "5",
+     "failed to load configuration from c.json: the file must be an object of flags, not a single value"},
     {"c.json", "{\"port\": {\"a\": 1}}",
      "failed to load configuration from c.json: \"port\" must be a single value, not an object"},
     {"c.json", "{\"port\": 1, \"PORT\": 2}",
      "failed to load configuration from c.json: the key \"port\" is there twice"},
     {"c.yaml", "- port\n",
      "failed to load configuration from c.yaml:1: the file must be a list of \"flag: value\" lines"},
-    {"c.yaml", "port: 1\nport: 2\n", "failed to load configuration from c.yaml:2: the key \"port\" is there twice"},
+    {"c.yaml", "port: 1\nport: 2\n",
+     "failed to load configuration from c.yaml:2: the key \"port\" is there twice"},
     {"c.yaml", "address:\n  - 127.0.0.1\n",
      "failed to load configuration from c.yaml:1: \"address\" must be a single value, not a list"},
-    {"c.yaml", "a: &a [*a]\n", "failed to load configuration from c.yaml:1: \"a\" must be a single value, not a list"},
-    {"c.toml", "port = [1]\n", "failed to load configuration from c.toml:1: \"port\" must be a single value, not an array"},
+    {"c.yaml", "a: &a [*a]\n",
+     "failed to load configuration from c.yaml:1: \"a\" must be a single value, not a list"},
+    {"c.toml", "port = [1]\n",
+     "failed to load configuration from c.toml:1: \"port\" must be a single value, not an array"},
     {"c.toml", "\nprot = 1\n",
      "failed to load configuration from c.toml:2: unknown key \"prot\"; did you mean \"port\"?"},
     {"c.toml", "auto_iam_authn = true\n",
-     "failed to load configuration from c.toml:1: unknown key \"auto_iam_authn\"; did you mean \"auto-iam-authn\"?"},
+     "failed to load configuration from c.toml:1: unknown key \"auto_iam_authn\"; did you mean "
+     "\"auto-iam-authn\"?"},
     {"c.yaml", "instance-connection-nam-1: p:r:i\n",
      "failed to load configuration from c.yaml:1: unknown key \"instance-connection-nam-1\"; did you mean "
      "\"instance-connection-name\"?"},
@@ -130,7 +138,8 @@ constexpr Bad kBad[] = {
     {"c.yaml", "# x\nport: abc\n",
      "invalid value \"abc\" for \"port\" in c.yaml:2: write a port number from 0 to 65535"},
     {"c.json", "{\"max-sigterm-delay\": 30}",
-     "invalid value \"30\" for \"max-sigterm-delay\" in c.json: write a time with its unit, such as 30s or 1m30s"},
+     "invalid value \"30\" for \"max-sigterm-delay\" in c.json: write a time with its unit, such as 30s or "
+     "1m30s"},
     {"c.toml", "unix-socket = '/x'\naddress = '127.0.0.1'\n",
      "cannot specify --unix-socket and --address together"},
 };
@@ -156,13 +165,16 @@ TEST(FlatFile, GoesTogetherWithOurOwn) {
 }
 
 TEST(FlatFile, WhatComesBehindAGapIsToldOf) {
-  const auto notes = [](const RunConfig& run) { return run.notes.empty() ? std::string{} : run.notes[0].text; };
+  const auto notes = [](const RunConfig& run) {
+    return run.notes.empty() ? std::string{} : run.notes[0].text;
+  };
   const std::string name = "CSQL_PROXY_INSTANCE_CONNECTION_NAME";
   EXPECT_EQ(notes(good("", {{name + "_0", "p:r:a"}, {name + "_2", "p:r:b"}})),
             name + "_2 is not read, because there is no " + name + "_1");
-  EXPECT_EQ(notes(good("--config-file c.toml", {},
-                       {{"c.toml", "instance-connection-name = 'p:r:a'\ninstance-connection-name-2 = 'p:r:b'\n"}})),
-            "instance-connection-name-2 is not read, because there is no instance-connection-name-1");
+  EXPECT_EQ(
+      notes(good("--config-file c.toml", {},
+                 {{"c.toml", "instance-connection-name = 'p:r:a'\ninstance-connection-name-2 = 'p:r:b'\n"}})),
+      "instance-connection-name-2 is not read, because there is no instance-connection-name-1");
 }
 
 TEST(FlatFile, IsReadAgainAtAReload) {
