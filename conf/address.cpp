@@ -203,6 +203,43 @@ std::string to_string(const Host& host) {
   return bracketed(host.name).append(":").append(std::to_string(host.port));
 }
 
+bool is_domain_name(std::string_view text) {
+  if (text.find('.') == std::string_view::npos) return false;
+  const bool rooted = text.back() == '.';
+  if (rooted) text.remove_suffix(1);
+  if (text.empty() || text.size() > 253) return false;
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || digit(c); };
+  for (bool last = false; !last;) {
+    const std::string_view label = text.substr(0, text.find('.'));
+    last = label.size() == text.size();
+    text.remove_prefix(last ? label.size() : label.size() + 1);
+    if (label.empty() || label.size() > 63) return false;
+    // What stands before the root's dot is not the last label for this rule.
+    const bool top = last && !rooted;
+    const char first = label.front();
+    if (top ? !(first >= 'a' && first <= 'z') : !(plain(first) || first == '_')) return false;
+    if (label.size() > 1 && !plain(label.back())) return false;
+    for (const char c : label.substr(1)) {
+      if (!plain(c) && c != '-' && (top || c != '_')) return false;
+    }
+  }
+  return true;
+}
+
+bool is_google_instance_name(std::string_view text) {
+  std::string name(text.substr(0, 254));
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (!name.empty() && name.back() == '.') name.pop_back();
+  if (!is_domain_name(name) || name.find('_') != std::string::npos) return false;
+  for (const std::string_view end : {".sql.goog", ".sql-psa.goog", ".sql-psc.goog"}) {
+    if (name.size() <= end.size() || name.compare(name.size() - end.size(), end.size(), end) != 0) continue;
+    const std::string_view labels = std::string_view(name).substr(0, name.size() - end.size());
+    return std::count(labels.begin(), labels.end(), '.') == 2 &&
+           labels.substr(labels.rfind('.') + 1) != "global";
+  }
+  return false;
+}
+
 std::optional<std::string> refuse_instance(std::string_view text) {
   const std::string not_one =
       in_quotes(text) +
@@ -210,9 +247,10 @@ std::optional<std::string> refuse_instance(std::string_view text) {
       "my-project:us-central1:my-postgres (gcloud sql instances describe NAME shows it as connectionName)";
   const auto parts = std::count(text.begin(), text.end(), ':') + 1;
   if (parts == 1 && text.find('.') != std::string_view::npos) {
+    if (is_domain_name(text) || is_google_instance_name(text)) return std::nullopt;
     return in_quotes(text) +
-           " looks like a DNS name, which this version of sidepool does not look up: write "
-           "PROJECT:REGION:INSTANCE, for example my-project:us-central1:my-postgres";
+           " is neither an instance connection name, PROJECT:REGION:INSTANCE, nor a DNS name in lower case "
+           "that leads to one, such as db.example.com";
   }
   if (parts != 3 && parts != 4) return not_one;
   if (text.size() > 200) return not_one;

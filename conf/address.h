@@ -47,8 +47,15 @@ bool names_socket_file(std::string_view path);
 std::string to_string(const Address& address);
 std::string to_string(const Host& host);
 
-// Nothing if `text` is PROJECT:REGION:INSTANCE or DOMAIN:PROJECT:REGION:INSTANCE; else why not, with an
-// example.
+// A DNS name as Google's connector takes it: lower case, at least one dot, underscores in all labels but the
+// last, which begins with a letter; a dot may follow. At most 253 bytes without it.
+bool is_domain_name(std::string_view text);
+// INSTANCE.PROJECT.REGION under sql.goog, sql-psa.goog or sql-psc.goog, in any case: the names that the SQL
+// Admin API resolves. REGION is not "global".
+bool is_google_instance_name(std::string_view text);
+
+// Nothing if `text` is PROJECT:REGION:INSTANCE, DOMAIN:PROJECT:REGION:INSTANCE or one of the names above;
+// else why not, with an example.
 std::optional<std::string> refuse_instance(std::string_view text);
 
 }  // namespace sidepool::conf

@@ -121,7 +121,8 @@ struct PoolConfig {
   friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };
 
-enum class IpType : std::uint8_t { Public, Private };
+// Auto: public if the instance has such an address, else private (the connector's rule; never PSC).
+enum class IpType : std::uint8_t { Public, Private, Psc, Auto };
 
 // A server address in a host list: a name or IP literal with a port, or a unix socket file.
 struct Host {
@@ -136,8 +137,10 @@ enum class ClientAuth : std::uint8_t { Database, Trust };
 
 // A Cloud SQL instance, or a list of hosts: exactly one of `instance` and `hosts` is not empty.
 struct Upstream {
-  std::string name{};      // unique in a Config; for logs, labels and error messages
-  std::string instance{};  // PROJECT:REGION:INSTANCE or DOMAIN:PROJECT:REGION:INSTANCE, syntax checked
+  std::string name{};  // unique in a Config; for logs, labels and error messages
+  // PROJECT:REGION:INSTANCE, DOMAIN:PROJECT:REGION:INSTANCE, or a DNS name that leads to one (only
+  // is_domain_name() tells them apart); syntax checked, kept as it was written.
+  std::string instance{};
   bool auto_iam_authn = false;
   IpType ip_type = IpType::Public;
   std::vector<Host> hosts{};  // tried in order
@@ -149,6 +152,8 @@ struct Upstream {
   PoolConfig pool{};  // complete: [pool] with this upstream's own keys over it
 
   bool is_cloudsql() const noexcept { return !instance.empty(); }
+  // `instance` is to be looked up in the DNS before anything is known about it.
+  bool is_domain_name() const noexcept { return is_cloudsql() && instance.find(':') == std::string::npos; }
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
@@ -171,23 +176,37 @@ struct ServerConfig {
   std::uint32_t listen_backlog = 1024;
   std::uint32_t cancel_mismatch_rate = 10;      // wrong keys per second and worker that cost nothing
   Duration dns_ttl = std::chrono::seconds(15);  // how long an answer for `hosts` is used; 0: ask at each dial
+  // A listener that cannot be opened at start is logged and left out; it is an error if none is left.
+  bool skip_failed_listeners = false;
   friend bool operator==(const ServerConfig&, const ServerConfig&) = default;
 };
 
 struct CloudSqlConfig {
-  std::string credentials_file{};  // empty: Application Default Credentials, unless `token` is set
+  // Where credentials come from: at most one of these four; none: Application Default Credentials.
   Secret token{};
-  Secret login_token{};
-  std::string sqladmin_api_endpoint{};  // http(s) URL ending in '/'; empty: Google's
+  std::string credentials_file{};
+  Secret credentials_json{};  // the text of such a file
+  bool gcloud_auth = false;   // ask the gcloud program
+  Secret login_token{};       // with `token` only
+  // The service account to act as comes first, the delegates behind it in the order of the flag: the last one
+  // is the first that the credentials impersonate. Empty: act as the credentials' own principal.
+  std::vector<std::string> impersonate{};
+  std::string quota_project{};          // for X-Goog-User-Project; empty: the credentials' own
+  std::string universe_domain{};        // empty: googleapis.com. Excludes sqladmin_api_endpoint
+  std::string sqladmin_api_endpoint{};  // http(s) URL ending in '/'; empty: the universe's
+  std::string user_agent{};             // appended to ours
+  bool lazy_refresh = false;            // certificates are renewed when they are needed, never ahead
+  bool run_connection_test = false;     // connect to every instance once before clients are served
   friend bool operator==(const CloudSqlConfig&, const CloudSqlConfig&) = default;
 };
 
 // The three HTTP listeners; not set: off. Equal addresses of metrics and health are one listener. Never unix
 // sockets.
 struct HttpConfig {
-  std::optional<Address> metrics{};  // /metrics
-  std::optional<Address> health{};   // /startup /readiness /liveness
-  bool quitquitquit = false;         // /quitquitquit on 127.0.0.1:admin_port, which is opened only for it
+  std::optional<Address> metrics{};    // /metrics
+  std::optional<Address> health{};     // /startup /readiness /liveness
+  std::string prometheus_namespace{};  // before every metric's name, with a _ between; empty: none
+  bool quitquitquit = false;           // /quitquitquit on 127.0.0.1:admin_port, which is opened only for it
   std::uint16_t admin_port = 9091;
   friend bool operator==(const HttpConfig&, const HttpConfig&) = default;
 };
@@ -202,10 +221,16 @@ struct LogConfig {
 };
 
 struct ShutdownConfig {
+  // After SIGTERM, SIGINT or /quitquitquit: how long new clients are still accepted (readiness refuses at
+  // once).
+  Duration min_sigterm_delay{};
   // Not set: exit as soon as nothing runs, at most after 5 s. 0: at once. Else clients may go on until it
   // ends.
   std::optional<Duration> max_sigterm_delay{};
   bool exit_zero_on_sigterm = false;  // else 143
+  // Set: end with exit code 0 when the last client has gone and none came for this long. It counts from the
+  // first client on, so that a slow start of the application does not end the process.
+  std::optional<Duration> exit_when_idle{};
   friend bool operator==(const ShutdownConfig&, const ShutdownConfig&) = default;
 };
 

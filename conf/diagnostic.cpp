@@ -102,11 +102,12 @@ std::optional<std::string_view> nearest(std::string_view word,
       best_distance = d;
     }
   }
-  if (best || word.size() < 4) return best;
+  // The beginning of a name is a likelier slip than two wrong letters.
+  if ((best && best_distance < 2) || word.size() < 4) return best;
   for (const std::string_view candidate : candidates) {
     if (candidate.substr(0, word.size()) == word) return candidate;
   }
-  return std::nullopt;
+  return best;
 }
 
 }  // namespace sidepool::conf

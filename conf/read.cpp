@@ -177,11 +177,12 @@ class Reader {
                                                    "max-connections",
                                                    "debug-logs"};
       if (!scalar || !(instance || std::find(flags.begin(), flags.end(), name) != flags.end())) continue;
-      complain(entry.at,
-               in_quotes(entry.key) +
-                   " at the top level belongs to the Auth Proxy's flat format, whose flag is --config-file "
-                   "(not available in this version of sidepool); --config takes sidepool's own format. Give "
-                   "these settings as flags or CSQL_PROXY_* variables");
+      complain(
+          entry.at,
+          in_quotes(entry.key) +
+              " at the top level belongs to the Auth Proxy's flat format, whose flag is --config-file: write "
+              "--config-file " +
+              file_ + ", or use sidepool's own format");
       return true;
     }
     return false;

@@ -33,10 +33,15 @@ struct Mode {
   std::uint32_t* at;
 };
 
+// A list of texts that are not names of settings; what they must look like is checked by validate().
+struct Texts {
+  std::vector<std::string>* at;
+};
+
 // Where a value lives inside a Config. The alternative is the key's type.
 using Field =
     std::variant<bool*, std::uint32_t*, std::uint16_t*, Mode, Bytes*, Duration*, std::optional<Duration>*,
-                 std::string*, Secret*, std::vector<std::string>*, std::map<std::string, std::string>*,
+                 std::string*, Secret*, std::vector<std::string>*, Texts, std::map<std::string, std::string>*,
                  Choice, std::vector<Listener>*, std::vector<Host>*, std::optional<Address>*>;
 
 // Of numbers, sizes and durations (in nanoseconds); inclusive.

@@ -35,6 +35,11 @@ Field mode_field(void* section) {
 }
 
 template <auto Member>
+Field texts_field(void* section) {
+  return Texts{&(static_cast<typename MemberOf<decltype(Member)>::Struct*>(section)->*Member)};
+}
+
+template <auto Member>
 void* inside(void* parent) {
   return &(static_cast<typename MemberOf<decltype(Member)>::Struct*>(parent)->*Member);
 }

@@ -21,7 +21,8 @@ constexpr Key kKeys[] = {
      .help = "Client connections at most, those not logged in yet included; the next gets an error (53300). "
              "The open "
              "file limit is raised for it at start if it may be.",
-     .range = kPositive},
+     .range = kPositive,
+     .flag = "max-connections"},
     {.name = "max_pools",
      .field = field<&ServerConfig::max_pools>,
      .reload = Reload::Now,
@@ -62,6 +63,11 @@ constexpr Key kKeys[] = {
      .help = "How long the addresses of a name in `hosts` are used before it is looked up again. 0: for one "
              "connection.",
      .range = kAnyTime},
+    {.name = "skip_failed_listeners",
+     .field = field<&ServerConfig::skip_failed_listeners>,
+     .reload = Reload::Restart,
+     .help = "A listener that cannot be opened at start is logged and left out, instead of ending sidepool.",
+     .flag = "skip-failed-instance-config"},
 };
 
 }  // namespace

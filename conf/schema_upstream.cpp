@@ -6,19 +6,14 @@ namespace {
 
 using namespace rows;
 
-constexpr std::string_view kNoPsc =
-    "Private Service Connect is not available in this version of sidepool: use \"private\" or \"public\"";
 constexpr std::string_view kNoAuthMode =
     "not available in this version of sidepool: use \"database\", where the database checks the client, or "
     "\"trust\"";
 
-constexpr ChoiceName kIpTypes[] = {
-    {"public", value(IpType::Public)},
-    {"private", value(IpType::Private)},
-    {"psc", 0, kNoPsc},
-    {"auto", 0,
-     "choosing the address automatically is not available in this version of sidepool: use \"public\" or "
-     "\"private\""}};
+constexpr ChoiceName kIpTypes[] = {{"public", value(IpType::Public)},
+                                   {"private", value(IpType::Private)},
+                                   {"psc", value(IpType::Psc)},
+                                   {"auto", value(IpType::Auto)}};
 constexpr ChoiceName kClientAuths[] = {{"database", value(ClientAuth::Database)},
                                        {"trust", value(ClientAuth::Trust)},
                                        {"scram-sha-256", 0, kNoAuthMode},
@@ -106,7 +101,9 @@ constexpr Key kUpstreamKeys[] = {
     {.name = "instance",
      .field = field<&Upstream::instance>,
      .reload = Reload::Restart,
-     .help = "A Cloud SQL instance: `PROJECT:REGION:INSTANCE`. Either this or `hosts`."},
+     .help =
+         "A Cloud SQL instance: `PROJECT:REGION:INSTANCE`, or a DNS name that leads to one. Either this or "
+         "`hosts`."},
     {.name = "auto_iam_authn",
      .field = field<&Upstream::auto_iam_authn>,
      .reload = Reload::Restart,
@@ -115,9 +112,11 @@ constexpr Key kUpstreamKeys[] = {
     {.name = "ip_type",
      .field = field<&Upstream::ip_type>,
      .reload = Reload::NewConnections,
-     .help = "Which address of the instance to connect to.",
+     .help =
+         "Which address of the instance to connect to. `psc`: Private Service Connect; `auto`: the public "
+         "one if there is one, else the private.",
      .choices = kIpTypes,
-     .flag = "private-ip"},
+     .flag = "private-ip --psc --auto-ip"},
     {.name = "hosts",
      .field = field<&Upstream::hosts>,
      .reload = Reload::Restart,

@@ -25,6 +25,7 @@ class Rules {
     listeners();
     users();
     cloudsql();
+    metrics_namespace();
     std::stable_sort(found_.begin(), found_.end(),
                      [](const Diagnostic& a, const Diagnostic& b) { return a.at < b.at; });
     return std::move(found_);
@@ -90,6 +91,13 @@ class Rules {
                called(up) +
                    "auto_iam_authn needs a token for logging in beside the one for the API: set login_token "
                    "(--login-token), or use credentials_file");
+    }
+    // gcloud's token cannot be narrowed to the scope of a login.
+    if (up.auto_iam_authn && config_.cloudsql.gcloud_auth) {
+      complain({path_of(i, "auto_iam_authn"), "cloudsql.gcloud_auth"},
+               called(up) +
+                   "auto_iam_authn does not work with gcloud_auth: use Application Default Credentials "
+                   "(gcloud auth application-default login)");
     }
   }
 
@@ -252,18 +260,8 @@ class Rules {
   }
 
   void cloudsql() {
+    credentials();
     const CloudSqlConfig& c = config_.cloudsql;
-    if (!c.token.empty() && !c.credentials_file.empty()) {
-      complain({"cloudsql.token", "cloudsql.credentials_file"},
-               "cloudsql.token and cloudsql.credentials_file exclude each other: keep one of them");
-    }
-    const bool iam = std::any_of(config_.upstreams.begin(), config_.upstreams.end(),
-                                 [](const Upstream& up) { return up.auto_iam_authn; });
-    if (!c.login_token.empty() && (c.token.empty() || !iam)) {
-      complain({"cloudsql.login_token"},
-               "cloudsql.login_token is used together with cloudsql.token and auto_iam_authn "
-               "only: remove it or add them");
-    }
     const std::string& url = c.sqladmin_api_endpoint;
     const std::size_t scheme = url.rfind("https://", 0) == 0 ? 8 : url.rfind("http://", 0) == 0 ? 7 : 0;
     const bool bad = scheme == 0 || url.size() == scheme || url[scheme] == '/' ||
@@ -273,6 +271,80 @@ class Rules {
                "the SQL Admin API endpoint " + in_quotes(url) +
                    " is not a URL such as https://sqladmin.googleapis.com/");
     }
+    if (!url.empty() && !c.universe_domain.empty()) {
+      complain({"cloudsql.universe_domain", "cloudsql.sqladmin_api_endpoint"},
+               "cloudsql.sqladmin_api_endpoint and cloudsql.universe_domain exclude each other: keep one of "
+               "them");
+    }
+    if (!c.universe_domain.empty() && !is_domain_name(c.universe_domain)) {
+      complain({"cloudsql.universe_domain"}, "the universe domain " + in_quotes(c.universe_domain) +
+                                                 " is not a domain such as googleapis.com");
+    }
+    // Both become parts of a header.
+    if (!header_text(c.user_agent) || c.user_agent.size() > 1000) {
+      complain({"cloudsql.user_agent"},
+               "the user agent " + in_quotes(c.user_agent) + " is longer than 1000 bytes or not plain ASCII");
+    }
+    if (!header_text(c.quota_project) || c.quota_project.find(' ') != std::string::npos ||
+        c.quota_project.size() > 200) {
+      complain({"cloudsql.quota_project"},
+               "the quota project " + in_quotes(c.quota_project) + " is not the ID of a project");
+    }
+  }
+
+  static bool header_text(const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  }
+
+  void credentials() {
+    const CloudSqlConfig& c = config_.cloudsql;
+    const struct {
+      const char* key;
+      bool given;
+    } sources[] = {{"cloudsql.token", !c.token.empty()},
+                   {"cloudsql.credentials_file", !c.credentials_file.empty()},
+                   {"cloudsql.credentials_json", !c.credentials_json.empty()},
+                   {"cloudsql.gcloud_auth", c.gcloud_auth}};
+    const char* first = nullptr;
+    for (const auto& source : sources) {
+      if (!source.given) continue;
+      if (first) {
+        complain({first, source.key},
+                 std::string(first) + " and " + source.key + " exclude each other: keep one of them");
+        break;
+      }
+      first = source.key;
+    }
+    const bool iam = std::any_of(config_.upstreams.begin(), config_.upstreams.end(),
+                                 [](const Upstream& up) { return up.auto_iam_authn; });
+    if (!c.login_token.empty() && (c.token.empty() || !iam)) {
+      complain({"cloudsql.login_token"},
+               "cloudsql.login_token is used together with cloudsql.token and auto_iam_authn "
+               "only: remove it or add them");
+    }
+    for (const std::string& account : c.impersonate) {
+      const auto fits = [](char ch) { return ch > ' ' && ch <= '~' && ch != '/' && ch != ',' && ch != '"'; };
+      if (account.size() <= 320 && account.find('@') != std::string::npos &&
+          std::all_of(account.begin(), account.end(), fits))
+        continue;
+      complain({"cloudsql.impersonate"}, in_quotes(account) +
+                                             " is not the e-mail address of a service account, such as "
+                                             "app@my-project.iam.gserviceaccount.com");
+    }
+  }
+
+  void metrics_namespace() {
+    // Prometheus' rule for the first part of a metric's name (its data model page).
+    const std::string& name = config_.http.prometheus_namespace;
+    const auto fits = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+             c == ':';
+    };
+    if (name.empty() || (name.size() <= 100 && std::all_of(name.begin(), name.end(), fits) &&
+                         !(name.front() >= '0' && name.front() <= '9')))
+      return;
+    complain({"metrics.namespace"}, "the namespace of metrics " + in_quotes(name) +
+                                        " must consist of letters, digits and _, and not begin with a digit");
   }
 
   const Config& config_;

@@ -154,6 +154,14 @@ class Store {
     });
   }
 
+  std::optional<Problem> into(Texts out) {
+    return list<std::string>(out.at, [](const std::string& text) -> Read<std::string> {
+      if (text.empty() || !printable(text) || text.size() > kLongestText)
+        return Refusal{"it is empty, too long or holds control characters"};
+      return text;
+    });
+  }
+
   std::optional<Problem> into(std::map<std::string, std::string>* out) {
     const auto* table = std::get_if<Table>(&value_.data);
     if (!table) return wrong("a table such as { work_mem = \"64MB\" }");

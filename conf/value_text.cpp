@@ -43,6 +43,9 @@ struct Text {
   Maybe<std::string> operator()(const std::vector<std::string>* v) const {
     return v->empty() ? Maybe<std::string>{} : joined(*v);
   }
+  Maybe<std::string> operator()(Texts v) const {
+    return v.at->empty() ? Maybe<std::string>{} : joined(*v.at);
+  }
   Maybe<std::string> operator()(const std::map<std::string, std::string>* v) const {
     if (v->empty()) return {};
     std::string out = "{";
@@ -88,6 +91,7 @@ struct TypeName {
   std::string operator()(const std::string*) const { return "string"; }
   std::string operator()(const Secret*) const { return "secret"; }
   std::string operator()(const std::vector<std::string>*) const { return "array of strings"; }
+  std::string operator()(Texts) const { return "array of strings"; }
   std::string operator()(const std::map<std::string, std::string>*) const { return "table of settings"; }
   std::string operator()(Choice) const {
     std::string out;

@@ -7,6 +7,16 @@
 #include "src/app/app.h"
 #include "src/base/log.h"
 #include "src/cli/parse.h"
+#include "src/commands/commands.h"
+
+namespace {
+
+int finish(const sidepool::commands::Ending& ending) {
+  if (!ending.error.empty()) std::fprintf(stderr, "Error: %s\n", ending.error.c_str());
+  return ending.code;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace sidepool;
@@ -20,6 +30,9 @@ int main(int argc, char** argv) {
     std::fputs(failure->text().c_str(), stderr);
     return failure->code;
   }
+  if (const auto* wait = std::get_if<cli::Wait>(&outcome)) return finish(commands::wait(*wait));
+  if (const auto* shutdown = std::get_if<cli::Shutdown>(&outcome))
+    return finish(commands::shutdown(*shutdown));
   app::App app(std::move(std::get<cli::RunConfig>(outcome)), inputs);
   if (auto started = app.start(); !started) {
     log::error("The proxy has encountered a terminal error: " + started.error().what);

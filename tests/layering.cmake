@@ -28,15 +28,17 @@ set(MAY_src/metrics src/base)
 set(MAY_src/admin src/base src/metrics)
 set(MAY_src/worker src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics protocol pool conf)
 set(MAY_src/cli src/base conf)
+set(MAY_src/commands src/base src/cli)
 set(MAY_src/app src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics src/admin src/worker src/cli protocol pool conf)
 
 # Third-party header (regular expression) -> files that may include it (regular expression).
 set(CONFINED
     "^toml\\+\\+/|^toml\\.hpp" "^conf/parse\\.cpp$"
     "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
-    "^nlohmann/" "^src/cloudsql/[a-z_]+\\.cpp$"
-    "^curl/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^(nettle/|gmp)" "^src/cloudsql/client_key\\.cpp$"
+    "^nlohmann/" "^src/(cloudsql/[a-z_]+|cli/flat_json)\\.cpp$"
+    "^yaml-cpp/" "^src/cli/flat_yaml\\.cpp$"
+    "^curl/" "^src/(cloudsql/[a-z_]+|commands/request)\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
     "^Civet|^civetweb" "^src/admin/[a-z_]+\\.cpp$"

@@ -132,13 +132,18 @@ void App::publish_instances() {
 }
 
 bool App::file_changed() {
-  if (!invocation_.config_file) return false;
-  struct stat s {};
-  if (::stat(invocation_.config_file->c_str(), &s) != 0) return false;  // between two states of an editor
-  const bool same = s.st_ino == file_.st_ino && s.st_size == file_.st_size &&
-                    s.st_mtim.tv_sec == file_.st_mtim.tv_sec && s.st_mtim.tv_nsec == file_.st_mtim.tv_nsec;
-  file_ = s;
-  return !same;
+  const auto& paths = invocation_.files;
+  files_.resize(paths.size());
+  bool changed = false;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    struct stat s {};
+    if (::stat(paths[i].c_str(), &s) != 0) continue;  // between two states of an editor
+    auto& old = files_[i];
+    changed |= s.st_ino != old.st_ino || s.st_size != old.st_size || s.st_mtim.tv_sec != old.st_mtim.tv_sec ||
+               s.st_mtim.tv_nsec != old.st_mtim.tv_nsec;
+    old = s;
+  }
+  return changed;
 }
 
 // The same command line again; on any error the running configuration stays.

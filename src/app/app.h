@@ -103,7 +103,7 @@ class App {
   std::atomic<admin::Life> life_{admin::Life::Starting};
   std::atomic<bool> quit_{false};
   std::atomic<std::uint32_t> max_client_conn_{0};  // of config_, for the threads of the HTTP servers
-  struct stat file_ {};
+  std::vector<struct stat> files_{};               // of invocation_, as last seen
   Ending ending_ = Ending::No;
   int exit_code_ = 0;
   Time drain_until_{};

@@ -14,14 +14,14 @@ namespace sidepool::cli {
 namespace {
 
 // The flag that `argument` is, by its long name or letter; nullptr if it is none that we know.
-const Flag* flag_of(const std::string& argument) {
+const Flag* flag_of(Flags known, const std::string& argument) {
   if (argument.rfind("--", 0) == 0)
-    return find_flag(std::string_view(argument).substr(2, argument.find('=') - 2));
-  return argument.size() > 1 && argument[0] == '-' ? find_flag(argument[1]) : nullptr;
+    return find_flag(known, std::string_view(argument).substr(2, argument.find('=') - 2));
+  return argument.size() > 1 && argument[0] == '-' ? find_flag(known, argument[1]) : nullptr;
 }
 
 // CLI11 knows neither "-n=value" nor an empty value behind "=", so both are rewritten for it.
-std::vector<std::string> rewritten(const std::vector<std::string>& arguments) {
+std::vector<std::string> rewritten(const std::vector<std::string>& arguments, Flags known) {
   std::vector<std::string> out;
   bool value_next = false;
   for (auto it = arguments.begin(); it != arguments.end(); ++it) {
@@ -29,7 +29,7 @@ std::vector<std::string> rewritten(const std::vector<std::string>& arguments) {
       out.insert(out.end(), it, arguments.end());
       return out;
     }
-    const Flag* flag = value_next ? nullptr : flag_of(*it);
+    const Flag* flag = value_next ? nullptr : flag_of(known, *it);
     value_next = false;
     if (!flag) {
       out.push_back(*it);
@@ -54,19 +54,20 @@ std::vector<std::string> rewritten(const std::vector<std::string>& arguments) {
   return out;
 }
 
-std::string unknown(const std::string& argument) {
-  const std::string name = argument.substr(0, argument.find('='));
-  for (const MissingFlag& missing : missing_flags()) {
-    const bool by_name = name == "--" + std::string(missing.name);
-    // "-j{...}" carries its value, which may be a secret and must not be repeated.
-    const bool by_letter = missing.letter != 0 && name[0] == '-' && name[1] == missing.letter &&
-                           (name.size() == 2 || missing.kind == FlagKind::Text);
-    if (!by_name && !by_letter) continue;
-    return "flag --" + std::string(missing.name) +
-           " is not supported in this version of sidepool: " + std::string(missing.instead);
-  }
+// Only what can be a name: "-J{...}" would carry its value along, which may be a secret.
+std::string_view name_in(std::string_view argument) {
+  const auto part = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  std::size_t end = 0;
+  while (end < argument.size() && end < 80 && part(argument[end])) ++end;
+  return argument.substr(0, std::max<std::size_t>(end, 2));
+}
+
+std::string unknown(const std::string& argument, Flags known) {
+  const std::string name(name_in(argument));
   std::vector<std::string_view> names;
-  for (const Flag& flag : flags()) names.push_back(flag.name);
+  for (const Flag& flag : known) names.push_back(flag.name);
   const bool is_long = name.rfind("--", 0) == 0;
   const auto guess = conf::nearest(std::string_view(name).substr(is_long ? 2 : 1), names);
   if (is_long)
@@ -89,29 +90,15 @@ std::string as_written(const std::string& extra, const std::vector<std::string>&
   return extra;
 }
 
-// True for a boolean flag of the Auth Proxy that is said to be off: nothing is lost by not having it.
-bool switched_off(const std::string& argument) {
-  const auto equals = argument.find('=');
-  if (equals == std::string::npos) return false;
-  const std::string value = argument.substr(equals + 1);
-  for (const MissingFlag& missing : missing_flags()) {
-    if (missing.kind == FlagKind::Boolean && argument.substr(0, equals) == "--" + std::string(missing.name)) {
-      return value == "false" || value == "0" || value == "f" || value == "F" || value == "FALSE" ||
-             value == "False";
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
-Arguments cut_arguments(const std::vector<std::string>& arguments) {
+Arguments cut_arguments(const std::vector<std::string>& arguments, Flags known) {
   Arguments out;
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
   std::map<std::string, CLI::Option*> options;
-  for (const Flag& flag : flags()) {
+  for (const Flag& flag : known) {
     const std::string names =
         (flag.letter ? std::string("-") + flag.letter + "," : "") + "--" + std::string(flag.name);
     options[std::string(flag.name)] =
@@ -119,7 +106,7 @@ Arguments cut_arguments(const std::vector<std::string>& arguments) {
     options[std::string(flag.name)]->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
-    std::vector<std::string> reversed = rewritten(arguments);
+    std::vector<std::string> reversed = rewritten(arguments, known);
     std::reverse(reversed.begin(), reversed.end());  // as CLI11 wants it
     app.parse(std::move(reversed));
   } catch (const CLI::ArgumentMismatch& error) {
@@ -140,8 +127,9 @@ Arguments cut_arguments(const std::vector<std::string>& arguments) {
       flags_ended = true;
     } else if (flags_ended || extra.size() < 2 || extra[0] != '-') {
       out.positionals.push_back(extra);
-    } else if (!switched_off(extra)) {
-      out.errors.push_back(unknown(as_written(extra, arguments)));
+      if (!flags_ended) ++out.before_dashes;
+    } else {
+      out.errors.push_back(unknown(as_written(extra, arguments), known));
     }
   }
   return out;

@@ -31,8 +31,8 @@ class ListenerRules {
   std::optional<conf::Listener> next(const InstanceArgument& instance) {
     const bool tcp = instance.address || instance.port;
     if (!tcp && instance.unix_socket_path) return unix(conf::socket_file(*instance.unix_socket_path, {}));
-    // The directory of --unix-socket wins over ?unix-socket=, as in the Auth Proxy.
-    const auto& directory = options_.unix_socket ? options_.unix_socket : instance.unix_socket;
+    // The Auth Proxy does it the other way round, so that what is said about one instance is lost.
+    const auto& directory = instance.unix_socket ? instance.unix_socket : options_.unix_socket;
     if (!tcp && directory) return unix(conf::socket_file(*directory, instance.instance));
     conf::Listener listener;
     listener.address.ip = instance.address ? *instance.address : options_.address.value_or("127.0.0.1");
@@ -69,6 +69,8 @@ class Layers {
       Upstream up = lent ? *lender : Upstream{};
       if (!lent) up.pool = assembly_.config.pool;
       up.instance = instance.instance;
+      if (instance.private_ip == true && options_.auto_ip == true)
+        assembly_.errors.push_back(instance.instance + ": cannot use --auto-ip with private-ip");
       instance_keys(instance, up);
       listen(instance, up);
       if (merged(up)) continue;
@@ -90,29 +92,47 @@ class Layers {
       instance_keys(instance, up);
       if (rules_.given()) listen(instance, up);
     }
-    const bool meant = rules_.given() || options_.auto_iam_authn || options_.private_ip;
+    const bool meant =
+        rules_.given() || options_.auto_iam_authn || options_.private_ip || options_.psc || options_.auto_ip;
     if (!any && meant && !assembly_.config.upstreams.empty()) {
       assembly_.errors.push_back(
-          "--port, --address, --unix-socket, --auto-iam-authn and --private-ip are about Cloud SQL "
-          "instances, and " +
+          "--port, --address, --unix-socket, --auto-iam-authn, --private-ip, --psc and --auto-ip are about "
+          "Cloud "
+          "SQL instances, and " +
           assembly_.places.file() + " has none: set listen in its [[upstream]] instead");
     }
   }
 
+  void cloudsql_keys() {
+    conf::CloudSqlConfig& cloudsql = assembly_.config.cloudsql;
+    // One source by flag replaces the one of the file.
+    if (options_.credentials_file || options_.json_credentials || options_.token ||
+        options_.gcloud_auth == true) {
+      cloudsql.credentials_file.clear();
+      cloudsql.credentials_json = {};
+      cloudsql.gcloud_auth = false;
+      if (!options_.token) cloudsql.login_token = {};
+      cloudsql.token = {};
+    }
+    set(options_.credentials_file, cloudsql.credentials_file);
+    set(options_.json_credentials, cloudsql.credentials_json);
+    set(options_.gcloud_auth, cloudsql.gcloud_auth);
+    set(options_.token, cloudsql.token);
+    set(options_.login_token, cloudsql.login_token);
+    if (options_.impersonate) cloudsql.impersonate = split(*options_.impersonate);
+    set(options_.quota_project, cloudsql.quota_project);
+    if (options_.universe_domain) cloudsql.sqladmin_api_endpoint.clear();
+    if (options_.sqladmin_api_endpoint) cloudsql.universe_domain.clear();
+    set(options_.universe_domain, cloudsql.universe_domain);
+    set(options_.sqladmin_api_endpoint, cloudsql.sqladmin_api_endpoint);
+    set(options_.user_agent, cloudsql.user_agent);
+    set(options_.lazy_refresh, cloudsql.lazy_refresh);
+    set(options_.run_connection_test, cloudsql.run_connection_test);
+  }
+
   void other_keys() {
     conf::Config& config = assembly_.config;
-    if (options_.credentials_file) {
-      config.cloudsql.credentials_file = *options_.credentials_file;
-      config.cloudsql.token = {};
-      config.cloudsql.login_token = {};
-    }
-    if (options_.token) {
-      config.cloudsql.token = *options_.token;
-      config.cloudsql.credentials_file.clear();
-    }
-    if (options_.login_token) config.cloudsql.login_token = *options_.login_token;
-    if (options_.sqladmin_api_endpoint)
-      config.cloudsql.sqladmin_api_endpoint = *options_.sqladmin_api_endpoint;
+    cloudsql_keys();
     http(options_.prometheus, config.http.metrics);
     http(options_.health_check, config.http.health);
     if ((options_.http_port || options_.http_address) && !config.http.metrics && !config.http.health) {
@@ -120,16 +140,51 @@ class Layers {
       assembly_.notes.push_back(
           {false, "Ignoring " + flag + " because --prometheus or --health-check was not set"});
     }
-    if (options_.quitquitquit) config.http.quitquitquit = *options_.quitquitquit;
-    if (options_.admin_port) config.http.admin_port = *options_.admin_port;
+    set(options_.prometheus_namespace, config.http.prometheus_namespace);
+    set(options_.quitquitquit, config.http.quitquitquit);
+    set(options_.admin_port, config.http.admin_port);
+    max_connections();
+    set(options_.skip_failed_instance_config, config.server.skip_failed_listeners);
     if (options_.structured_logs) {
       config.log.format = *options_.structured_logs ? conf::LogFormat::Json : conf::LogFormat::Plain;
     }
+    if (options_.debug_logs == true) config.log.level = conf::LogLevel::Debug;
+    if (options_.quiet == true) config.log.level = conf::LogLevel::Error;
+    set(options_.min_sigterm_delay, config.shutdown.min_sigterm_delay);
     if (options_.max_sigterm_delay) config.shutdown.max_sigterm_delay = *options_.max_sigterm_delay;
-    if (options_.exit_zero_on_sigterm) config.shutdown.exit_zero_on_sigterm = *options_.exit_zero_on_sigterm;
+    set(options_.exit_zero_on_sigterm, config.shutdown.exit_zero_on_sigterm);
+    if (options_.exit_when_idle) config.shutdown.exit_when_idle = *options_.exit_when_idle;
   }
 
  private:
+  template <class T>
+  static void set(const std::optional<T>& option, T& key) {
+    if (option) key = *option;
+  }
+
+  static std::vector<std::string> split(std::string_view list) {
+    std::vector<std::string> out;
+    for (;;) {
+      const auto comma = std::min(list.find(','), list.size());
+      out.emplace_back(list.substr(0, comma));
+      if (comma == list.size()) return out;
+      list.remove_prefix(comma + 1);
+    }
+  }
+
+  void max_connections() {
+    constexpr std::uint64_t kMost = 1'000'000;  // the range of the key
+    const auto& wanted = options_.max_connections;
+    if (wanted.value_or(0) == 0) return;
+    if (*wanted > kMost) {
+      assembly_.errors.push_back(
+          "invalid value " + in_quotes(std::to_string(*wanted)) +
+          " for --max-connections: write a number from 1 to 1000000, or 0 for the default");
+      return;
+    }
+    assembly_.config.server.max_client_conn = static_cast<std::uint32_t>(*wanted);
+  }
+
   void unnamed(const std::vector<Upstream>& from_file, const std::vector<InstanceArgument>& instances) {
     for (std::size_t i = 0; i < from_file.size(); ++i) {
       const Upstream& up = from_file[i];
@@ -148,18 +203,26 @@ class Layers {
     if (instance.auto_iam_authn || options_.auto_iam_authn) {
       up.auto_iam_authn = instance.auto_iam_authn ? *instance.auto_iam_authn : *options_.auto_iam_authn;
     }
-    if (instance.private_ip || options_.private_ip) {
-      const bool is_private = instance.private_ip ? *instance.private_ip : *options_.private_ip;
-      up.ip_type = is_private ? conf::IpType::Private : conf::IpType::Public;
-    }
+    if (auto ip_type = wanted_ip_type(instance)) up.ip_type = *ip_type;
+  }
+
+  // What is said about the instance wins over the flags; of each, private over PSC over automatic, which is
+  // the Auth Proxy's order. Nothing: as the file says.
+  std::optional<conf::IpType> wanted_ip_type(const InstanceArgument& instance) const {
+    using conf::IpType;
+    const auto is_private = instance.private_ip ? instance.private_ip : options_.private_ip;
+    const auto psc = instance.psc ? instance.psc : options_.psc;
+    if (instance.private_ip == true) return IpType::Private;
+    if (instance.psc == true) return IpType::Psc;
+    if (is_private == true) return IpType::Private;
+    if (psc == true) return IpType::Psc;
+    if (options_.auto_ip == true) return IpType::Auto;
+    if (is_private || psc || options_.auto_ip) return IpType::Public;
+    return std::nullopt;
   }
 
   void listen(const InstanceArgument& instance, Upstream& up) {
     if (!rules_.given() && !ListenerRules::given(instance) && !up.listeners.empty()) return;
-    if (options_.unix_socket && instance.unix_socket) {
-      assembly_.notes.push_back(
-          {true, "[" + instance.instance + "] ignoring ?unix-socket=, because --unix-socket is given"});
-    }
     auto listener = rules_.next(instance);
     if (!listener) {
       assembly_.errors.push_back("[" + instance.instance +
@@ -209,6 +272,7 @@ void lay_over(const Options& options, const std::vector<InstanceArgument>& insta
     layers.replace_upstreams(instances);
   }
   layers.other_keys();
+  for (Note& note : ignored_flags(options)) assembly.notes.push_back(std::move(note));
 }
 
 }  // namespace sidepool::cli

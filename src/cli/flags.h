@@ -1,4 +1,4 @@
-// src/cli/flags.h -- the flags that exist, those of the Auth Proxy that this version lacks, and --help.
+// src/cli/flags.h -- the flags that exist, and --help.
 #pragma once
 #include <span>
 #include <string>
@@ -15,24 +15,24 @@ struct Flag {
   bool variable = true;  // also CSQL_PROXY_<NAME>
   std::string_view group;
   std::string_view argument{};  // what --help calls the value
-  std::string_view help;
+  std::string_view help{};      // empty: --help only lists the name, among those without effect
 };
-std::span<const Flag> flags();
-const Flag* find_flag(std::string_view name);
-const Flag* find_flag(char letter);
+using Flags = std::span<const Flag>;
 
-// A flag of the Auth Proxy that is refused, and what to do instead.
-struct MissingFlag {
-  std::string_view name;
-  char letter = 0;
-  FlagKind kind = FlagKind::Text;
-  std::string_view instead;
-};
-std::span<const MissingFlag> missing_flags();
+Flags flags();       // of sidepool itself
+Flags wait_flags();  // of its commands
+Flags shutdown_flags();
+const Flag* find_flag(Flags among, std::string_view name);
+const Flag* find_flag(Flags among, char letter);
 
 // "CSQL_PROXY_AUTO_IAM_AUTHN"
 std::string variable_of(std::string_view flag);
 
-std::string help_text();
+// `program` is what the process was called as: "sidepool" or "cloud-sql-proxy".
+std::string help_text(std::string_view program);
+// Of `wait`, `shutdown` or `completion`; of anything else that of the program.
+std::string help_text(std::string_view program, std::string_view command);
+// The lines under "Usage:" alone.
+std::string usage_text(std::string_view program);
 
 }  // namespace sidepool::cli

@@ -79,21 +79,15 @@ class Parameters {
     }
     if (!port(out.port)) return error_;
     if (has("private-ip") && has("psc")) return "cannot specify both private-ip and psc query params";
-    std::optional<bool> psc;
     std::optional<bool> sql_data;
     if (!boolean("auto-iam-authn", out.auto_iam_authn) || !boolean("private-ip", out.private_ip) ||
-        !boolean("psc", psc) || !boolean("sql-data", sql_data)) {
+        !boolean("psc", out.psc) || !boolean("sql-data", sql_data)) {
       return error_;
     }
-    if (psc.value_or(false)) {
-      return "query param psc is not supported in this version of sidepool: use private-ip, or remove it for "
-             "public "
-             "addresses";
-    }
     if (sql_data.value_or(false)) {
-      return "query param sql-data is not supported in this version of sidepool: remove it, sidepool "
-             "connects to the "
-             "instance itself";
+      return "query param sql-data is not supported by sidepool: remove it, sidepool connects to the "
+             "instance "
+             "itself";
     }
     for (const auto& [name, values] : query_) {
       if (!known(name)) out.ignored.push_back(name);

@@ -18,6 +18,7 @@ struct InstanceArgument {
   std::optional<std::string> unix_socket_path{};
   std::optional<bool> auto_iam_authn{};
   std::optional<bool> private_ip{};
+  std::optional<bool> psc{};
   std::vector<std::string> ignored{};  // parameters that nobody knows, which the Auth Proxy ignores too
 };
 

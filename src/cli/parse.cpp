@@ -6,9 +6,13 @@
 #include "conf/parse.h"
 #include "conf/print.h"
 #include "conf/read.h"
+#include "conf/schema.h"
 #include "conf/validate.h"
+#include "src/cli/arguments.h"
 #include "src/cli/assemble.h"
+#include "src/cli/command.h"
 #include "src/cli/flags.h"
+#include "src/cli/flat_file.h"
 #include "src/cli/instance.h"
 #include "src/cli/options.h"
 
@@ -41,39 +45,53 @@ conf::ResolveSecret secret_resolver(const Inputs& inputs) {
   };
 }
 
-// Words that the Auth Proxy takes as commands; none of them may be read as an instance.
-std::optional<std::string> command_missing(const std::string& word) {
-  if (word == "wait")
-    return "`wait` is not supported in this version of sidepool: probe /startup of --health-check";
-  if (word == "shutdown") {
-    return "`shutdown` is not supported in this version of sidepool: POST to /quitquitquit of --quitquitquit";
+// --config-file is the Auth Proxy's; our own format has tables of known names.
+bool is_own_format(std::string_view text, const std::string& path) {
+  if (!ends_with(path, ".toml")) return false;
+  const auto parsed = conf::parse_toml(text, path);
+  const auto* table = std::get_if<conf::Table>(&parsed);
+  if (!table) return false;
+  for (const conf::Section* section : conf::root_section().tables) {
+    const conf::Value* value = conf::find(*table, section->name);
+    if (value && (std::holds_alternative<conf::Table>(value->data) ||
+                  std::holds_alternative<conf::Array>(value->data)))
+      return true;
   }
-  if (word == "completion") return "`completion` is not supported in this version of sidepool";
-  return std::nullopt;
+  return false;
 }
 
-// --config-file is the Auth Proxy's; if it was given our file, the other flag is meant.
-void name_the_right_flag(const std::vector<std::string>& arguments, const Inputs& inputs,
-                         std::vector<std::string>& errors) {
-  for (std::size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
-    std::string path;
-    if (arguments[i].rfind("--config-file=", 0) == 0) path = arguments[i].substr(arguments[i].find('=') + 1);
-    if (arguments[i] == "--config-file" && i + 1 < arguments.size()) path = arguments[i + 1];
-    if (path.empty()) continue;
-    const auto text = inputs.read_file(path);
-    if (!text || !conf::read_config(*text, path, secret_resolver(inputs)).diagnostics.empty()) continue;
-    errors = {path + " is in sidepool's own format, whose flag is --config: write --config " + path};
-    return;
+// Empty without --config-file.
+FlatFile read_flat(const std::optional<std::string>& path, const Inputs& inputs,
+                   std::vector<std::string>& errors) {
+  if (!path) return {};
+  if (std::string why = bad_ending(*path); !why.empty()) {
+    errors.push_back(std::move(why));
+    return {};
   }
+  auto text = inputs.read_file(*path);
+  if (!text) {
+    errors.push_back("failed to load configuration from " + *path + ": " + text.error().what);
+    return {};
+  }
+  if (is_own_format(*text, *path)) {
+    errors.push_back(*path + " is in sidepool's own format, whose flag is --config: write --config " + *path);
+    return {};
+  }
+  auto read = read_flat_file(*path, *text);
+  conf::wipe(text->data(), text->size());
+  if (auto* lines = std::get_if<std::vector<std::string>>(&read)) {
+    errors.insert(errors.end(), lines->begin(), lines->end());
+    return {};
+  }
+  return std::get<FlatFile>(std::move(read));
 }
 
 void read_file(const std::string& path, const Inputs& inputs, Assembly& assembly) {
   for (const std::string_view end : {".yaml", ".yml", ".json"}) {
     if (!ends_with(path, end)) continue;
-    assembly.errors.push_back(
-        "--config takes sidepool's own TOML format, not " + in_quotes(path) +
-        ": the Auth Proxy's files are given by --config-file, which this version of sidepool does "
-        "not have; use flags or CSQL_PROXY_* variables");
+    assembly.errors.push_back("--config takes sidepool's own TOML format, not " + in_quotes(path) +
+                              ": the flag of the Auth Proxy's files is --config-file, write --config-file " +
+                              path);
     return;
   }
   auto text = inputs.read_file(path);
@@ -106,6 +124,12 @@ std::vector<InstanceArgument> read_instances(const std::vector<std::string>& tex
   return instances;
 }
 
+// Under the Auth Proxy's name the version says whose it is: scripts compare it with Google's.
+std::string version_text(const std::string& program) {
+  const bool proxy = program != "sidepool";
+  return program + " version " SIDEPOOL_VERSION + (proxy ? "+sidepool" : "") + "\n";
+}
+
 // The whole way once the arguments have been cut; every error ends up in the assembly.
 void assemble(const Options& options, const std::vector<std::string>& texts, const Inputs& inputs,
               Assembly& assembly) {
@@ -129,34 +153,41 @@ void assemble(const Options& options, const std::vector<std::string>& texts, con
 std::string Failure::text() const {
   std::string out;
   for (const std::string& line : lines) out.append("Error: ").append(line).append("\n");
-  return out.append("Run 'sidepool --help' for usage.\n");
+  return out.append(usage_text(program)).append("Run '" + program + " --help' for all flags.\n");
 }
 
-Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs) {
-  Arguments cut = cut_arguments(arguments);
+Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, const std::string& program) {
+  Arguments cut = cut_arguments(arguments, flags());
+  if (cut.before_dashes > 0 && is_command(cut.positionals.front())) {
+    return parse_command(program, cut.positionals.front(), arguments, inputs);
+  }
   // pflag stops for --help before anything is checked.
-  if (cut.flags.count("help") != 0 || (!cut.positionals.empty() && cut.positionals.front() == "help")) {
-    return PrintAndExit{help_text(), 0};
-  }
-  if (cut.flags.count("version") != 0) return PrintAndExit{"sidepool version " SIDEPOOL_VERSION "\n", 0};
+  if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program), 0};
+  if (cut.flags.count("version") != 0) return PrintAndExit{version_text(program), 0};
   std::vector<std::string> errors = std::move(cut.errors);
-  if (!errors.empty()) name_the_right_flag(arguments, inputs, errors);
-  if (!cut.positionals.empty()) {
-    if (auto why = command_missing(cut.positionals.front())) errors.push_back(*std::move(why));
-  }
-  const Options options = read_options(cut, inputs, errors);
-  if (!errors.empty()) return Failure{std::move(errors)};
+  const auto flat_path = flat_file_path(cut, inputs);
+  const FlatFile flat = read_flat(flat_path, inputs, errors);
+  const Options options = read_options(cut, inputs, flat, errors);
+  if (!errors.empty()) return Failure{std::move(errors), 1, program};
 
   Assembly assembly;
-  assemble(options, instance_texts(cut, inputs), inputs, assembly);
-  if (!assembly.errors.empty()) return Failure{std::move(assembly.errors)};
+  const auto texts = instance_texts(cut, inputs, flat, assembly.notes);
+  assemble(options, texts, inputs, assembly);
+  if (!assembly.errors.empty()) return Failure{std::move(assembly.errors), 1, program};
   if (options.print_config) return PrintAndExit{conf::print_config(assembly.config), 0};
   if (options.check_config) return PrintAndExit{"the configuration is valid\n", 0};
-  return RunConfig{std::move(assembly.config), std::move(assembly.notes), {arguments, options.config}};
+  Invocation invocation{arguments, {}};
+  for (const auto& path : {options.config, flat_path}) {
+    if (path) invocation.files.push_back(*path);
+  }
+  return RunConfig{std::move(assembly.config), std::move(assembly.notes), std::move(invocation)};
 }
 
 Outcome parse(int argc, const char* const* argv, const Inputs& inputs) {
-  return parse(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), inputs);
+  std::string_view called = argc > 0 ? argv[0] : "";
+  called.remove_prefix(called.rfind('/') + 1);  // all of it if there is none
+  const std::string program = called == "cloud-sql-proxy" ? "cloud-sql-proxy" : "sidepool";
+  return parse(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), inputs, program);
 }
 
 }  // namespace sidepool::cli

@@ -24,8 +24,8 @@ Inputs process_inputs();
 // Kept for a reload, which is parse() again with the same arguments: the file and the files of secrets are
 // read anew.
 struct Invocation {
-  std::vector<std::string> arguments{};      // without the program's name
-  std::optional<std::string> config_file{};  // to be watched
+  std::vector<std::string> arguments{};  // without the program's name
+  std::vector<std::string> files{};      // those of --config and --config-file, to be watched
 };
 
 // To be logged once logging is set up, with no client yet served.
@@ -43,14 +43,27 @@ struct PrintAndExit {  // to stdout
   std::string text;
   int code = 0;
 };
-struct Failure {                   // to stderr at start, to the log at a reload
-  std::vector<std::string> lines;  // each one problem with its remedy
+struct Failure {                     // to stderr at start, to the log at a reload
+  std::vector<std::string> lines{};  // each one problem with its remedy
   int code = 1;
-  std::string text() const;  // "Error: ..." and where help is
+  std::string program = "sidepool";
+  std::string text() const;  // "Error: ..." and how the program is used
 };
-using Outcome = std::variant<RunConfig, PrintAndExit, Failure>;
 
-Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs);
+// The commands that talk to another process, see src/commands.
+struct Wait {  // for /startup
+  std::string host = "localhost";
+  std::uint16_t port = 9090;
+  conf::Duration max = std::chrono::seconds(30);
+};
+struct Shutdown {  // by /quitquitquit
+  std::uint16_t port = 9091;
+};
+using Outcome = std::variant<RunConfig, PrintAndExit, Failure, Wait, Shutdown>;
+
+// `program`: the name the process was called by, "sidepool" or "cloud-sql-proxy".
+Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs,
+              const std::string& program = "sidepool");
 Outcome parse(int argc, const char* const* argv, const Inputs& inputs);
 
 }  // namespace sidepool::cli

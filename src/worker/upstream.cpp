@@ -88,10 +88,27 @@ Upstream::~Upstream() {
   }
 }
 
+namespace {
+
+cloudsql::IpType ip_type_of(conf::IpType type) {
+  switch (type) {
+    case conf::IpType::Public:
+      return cloudsql::IpType::Public;
+    case conf::IpType::Private:
+      return cloudsql::IpType::Private;
+    case conf::IpType::Psc:
+      return cloudsql::IpType::Psc;
+    case conf::IpType::Auto:
+      return cloudsql::IpType::Auto;
+  }
+  return cloudsql::IpType::Public;
+}
+
+}  // namespace
+
 Status Upstream::set_route(const conf::Upstream& conf) {
   const auto keepalive = keepalive_of(conf.pool);
-  const auto ip =
-      conf.ip_type == conf::IpType::Private ? cloudsql::IpType::Private : cloudsql::IpType::Public;
+  const auto ip = ip_type_of(conf.ip_type);
   upstream::Route route;
   route.keepalive = keepalive;
   for (const auto& h : conf.hosts) {

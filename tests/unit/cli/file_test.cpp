@@ -23,7 +23,7 @@ constexpr const char* kTwo =
 TEST(File, AloneDefinesEverything) {
   const auto run = good("--config s.toml", {}, file(kTwo));
   EXPECT_EQ(listeners(run.config), "127.0.0.1:6000");
-  EXPECT_EQ(run.invocation.config_file, "s.toml");
+  EXPECT_THAT(run.invocation.files, ElementsAre("s.toml"));
   EXPECT_EQ(run.invocation.arguments, words("--config s.toml"));
 }
 
@@ -83,10 +83,11 @@ TEST(File, FlagsAndVariablesOverrideItsKeys) {
 }
 
 TEST(File, FlagsForInstancesNeedOne) {
-  EXPECT_THAT(errors("--config s.toml --port 1", {}, file("[[upstream]]\nhosts = 'a'\n")),
-              ElementsAre("--port, --address, --unix-socket, --auto-iam-authn and --private-ip are about "
-                          "Cloud SQL instances, "
-                          "and s.toml has none: set listen in its [[upstream]] instead"));
+  EXPECT_THAT(
+      errors("--config s.toml --port 1", {}, file("[[upstream]]\nhosts = 'a'\n")),
+      ElementsAre("--port, --address, --unix-socket, --auto-iam-authn, --private-ip, --psc and --auto-ip "
+                  "are about Cloud SQL instances, "
+                  "and s.toml has none: set listen in its [[upstream]] instead"));
 }
 
 TEST(File, SecretsComeFromVariablesAndFiles) {
@@ -115,9 +116,9 @@ TEST(File, TheWrongKindOfFileNamesTheRightFlag) {
     EXPECT_THAT(
         errors(line, {}, file(kTwo)),
         ElementsAre("s.toml is in sidepool's own format, whose flag is --config: write --config s.toml"));
-    EXPECT_THAT(errors(line, {}, file("port = 5432\n")),
-                ElementsAre(HasSubstr("flag --config-file is not supported in this version of sidepool")));
   }
+  EXPECT_THAT(errors("", {{"CSQL_PROXY_CONFIG_FILE", "s.toml"}}, file("[pool]\nsise = 1\n")),
+              ElementsAre(HasSubstr("s.toml is in sidepool's own format")));
   EXPECT_THAT(errors("--config none.toml"),
               ElementsAre("failed to load configuration from none.toml: No such file or directory"));
 }

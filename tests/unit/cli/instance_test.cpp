@@ -34,7 +34,9 @@ constexpr Case kListeners[] = {
     {"p:r:a?unix-socket=/x p:r:b", "unix:/x/p:r:a/.s.PGSQL.5432 127.0.0.1:5432"},
     {"p:r:a?unix-socket-path=/x/sock", "unix:/x/sock/.s.PGSQL.5432"},
     {"p:r:a?unix-socket-path=/x/sock/.s.PGSQL.5432", "unix:/x/sock/.s.PGSQL.5432"},
-    {"--unix-socket /u p:r:a?unix-socket=/x", "unix:/u/p:r:a/.s.PGSQL.5432"},
+    {"--unix-socket /u p:r:a?unix-socket=/x p:r:b",
+     "unix:/x/p:r:a/.s.PGSQL.5432 unix:/u/p:r:b/.s.PGSQL.5432"},
+    {"--unix-socket /u db.example.com", "unix:/u/db.example.com/.s.PGSQL.5432"},
     {"p:r:a?unix-socket=%2fx%20y", "unix:/x y/p:r:a/.s.PGSQL.5432"},
     {"p:r:a?port=1 p:r:a?port=2", "127.0.0.1:1 127.0.0.1:2"},
     {"example.com:p:r:a", "127.0.0.1:5432"},
@@ -49,9 +51,12 @@ constexpr Case kBad[] = {
     {"p:r",
      "\"p:r\" is not an instance connection name: write PROJECT:REGION:INSTANCE, for example "
      "my-project:us-central1:my-postgres (gcloud sql instances describe NAME shows it as connectionName)"},
-    {"db.example.com",
-     "\"db.example.com\" looks like a DNS name, which this version of sidepool does not look up: write "
-     "PROJECT:REGION:INSTANCE, for example my-project:us-central1:my-postgres"},
+    {"DB.example.com",
+     "\"DB.example.com\" is neither an instance connection name, PROJECT:REGION:INSTANCE, nor a DNS name in "
+     "lower case that leads to one, such as db.example.com"},
+    {"a:b:c:d:e",
+     "\"a:b:c:d:e\" is not an instance connection name: write PROJECT:REGION:INSTANCE, for example "
+     "my-project:us-central1:my-postgres (gcloud sql instances describe NAME shows it as connectionName)"},
     {"p:r:i?a=%zz", "could not parse query: \"a=%zz\""},
     {"p:r:i?a=%4", "could not parse query: \"a=%4\""},
     {"p:r:i?a=1;b=2", "could not parse query: \"a=1;b=2\""},
@@ -68,12 +73,11 @@ constexpr Case kBad[] = {
     {"p:r:i?port=1&port=2", "p:r:i: port query param should be only one value: [\"1\" \"2\"]"},
     {"p:r:i?auto-iam-authn=yes", "p:r:i: auto-iam-authn query param should be true or false, got: \"yes\""},
     {"p:r:i?private-ip&psc=false", "p:r:i: cannot specify both private-ip and psc query params"},
-    {"p:r:i?psc",
-     "p:r:i: query param psc is not supported in this version of sidepool: use private-ip, or remove it for "
-     "public addresses"},
+    {"p:r:i?psc=2", "p:r:i: psc query param should be true or false, got: \"2\""},
     {"p:r:i?sql-data=true",
-     "p:r:i: query param sql-data is not supported in this version of sidepool: remove it, sidepool "
-     "connects to the instance itself"},
+     "p:r:i: query param sql-data is not supported by sidepool: remove it, sidepool connects to the instance "
+     "itself"},
+    {"--auto-ip p:r:i?private-ip", "p:r:i: cannot use --auto-ip with private-ip"},
 };
 INSTANTIATE_TEST_SUITE_P(All, BadInstance, testing::ValuesIn(kBad));
 
@@ -84,6 +88,20 @@ TEST(Instance, ParametersOverrideFlags) {
   EXPECT_FALSE(run.config.upstreams[1].auto_iam_authn);
   EXPECT_EQ(run.config.upstreams[1].ip_type, conf::IpType::Public);
   EXPECT_TRUE(run.config.upstreams[2].auto_iam_authn);
+}
+
+TEST(Instance, AddressesAreChosenInTheAuthProxysOrder) {
+  const auto type = [](const char* line) { return good(line).config.upstreams[0].ip_type; };
+  using conf::IpType;
+  EXPECT_EQ(type("p:r:i"), IpType::Public);
+  EXPECT_EQ(type("--psc p:r:i"), IpType::Psc);
+  EXPECT_EQ(type("--auto-ip p:r:i"), IpType::Auto);
+  EXPECT_EQ(type("--psc --auto-ip p:r:i"), IpType::Psc);
+  EXPECT_EQ(type("p:r:i?psc"), IpType::Psc);
+  EXPECT_EQ(type("--psc p:r:i?psc=false"), IpType::Public);
+  EXPECT_EQ(type("--psc p:r:i?private-ip"), IpType::Private);
+  EXPECT_EQ(type("--private-ip p:r:i?psc"), IpType::Psc) << "what is said about the instance wins";
+  EXPECT_EQ(type("--auto-ip p:r:i?private-ip=false"), IpType::Auto);
 }
 
 TEST(Instance, NamedTwiceSharesItsPoolsUnlessItDiffers) {

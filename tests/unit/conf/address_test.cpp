@@ -84,7 +84,16 @@ TEST(Address, SocketFilesFollowLibpqAndTheAuthProxy) {
   EXPECT_EQ(socket_file(socket_file("/x", "a:b:c"), "a:b:c"), socket_file("/x", "a:b:c"));
 }
 
-TEST(Address, InstanceNamesHaveThreeOrFourParts) {
+TEST(Address, KnowsTheNamesThatGoogleResolves) {
+  EXPECT_TRUE(is_google_instance_name("abc.def.us-central1.sql-psa.goog"));
+  EXPECT_FALSE(is_google_instance_name("abc.def.global.sql-psc.goog"));
+  EXPECT_FALSE(is_google_instance_name("def.us-central1.sql.goog"));
+  EXPECT_FALSE(is_google_instance_name("a.b.c.d.sql.goog"));
+  EXPECT_FALSE(is_google_instance_name("sql.goog"));
+  EXPECT_FALSE(is_google_instance_name(""));
+}
+
+TEST(Address, InstancesAreNames) {
   for (const char* good : {"p:r:i", "my-project:us-central1:my-postgres", "example.com:p:r:i", "p_1:r:i"}) {
     EXPECT_FALSE(refuse_instance(good)) << good;
   }
@@ -92,6 +101,20 @@ TEST(Address, InstanceNamesHaveThreeOrFourParts) {
                           "p:r:..", "a/b:p:r:i"}) {
     EXPECT_TRUE(refuse_instance(bad)) << bad;
   }
+  for (const char* good : {"db.example.com", "db.example.com.", "_x.y_z.com", "i.p.us-central1.sql.goog",
+                           "I.P.US-CENTRAL1.SQL-PSC.GOOG."}) {
+    EXPECT_FALSE(refuse_instance(good)) << good;
+  }
+  for (const char* bad : {"DB.example.com", "db", "127.0.0.1", "a..b", ".", "..", "-a.com", "a-.com", "a.c_m",
+                          "a.com/x", "I.P.global.sql-psc.goog", "A.sql.goog"}) {
+    EXPECT_TRUE(refuse_instance(bad)) << bad;
+  }
+  EXPECT_TRUE(refuse_instance(std::string(64, 'a') + ".com"));
+  EXPECT_FALSE(refuse_instance(std::string(63, 'a') + ".com"));
+  EXPECT_EQ(
+      refuse_instance("DB.example.com").value(),
+      "\"DB.example.com\" is neither an instance connection name, PROJECT:REGION:INSTANCE, nor a DNS name "
+      "in lower case that leads to one, such as db.example.com");
   EXPECT_TRUE(refuse_instance(std::string(300, 'p') + ":r:i"));
   EXPECT_EQ(
       refuse_instance("a:b").value(),

@@ -47,6 +47,12 @@ startup_parameters = {}
 ignore_startup_parameters = []
 [shutdown]
 max_sigterm_delay = 0
+min_sigterm_delay = 3
+exit_when_idle = 0
+[cloudsql]
+impersonate = ["a@b", "c@d"]
+[metrics]
+namespace = "ns"
 )"};
   for (std::string text : texts) {
     // A tab is a control character and refused; the escape shows that quoting is done.

@@ -107,6 +107,53 @@ exit_zero_on_sigterm = true
   EXPECT_TRUE(c.shutdown.exit_zero_on_sigterm);
 }
 
+TEST(Read, EveryKeyOfGooglesSide) {
+  const auto loaded = load(R"(
+[[upstream]]
+instance = "db.example.com"
+ip_type = "psc"
+[[upstream]]
+instance = "google.com:p:r:i"
+ip_type = "auto"
+[cloudsql]
+credentials_json = { env = "KEY" }
+impersonate = ["t@p.iam.gserviceaccount.com", "d@p.iam.gserviceaccount.com"]
+quota_project = "q"
+universe_domain = "example.cloud"
+user_agent = "operator/1"
+lazy_refresh = true
+run_connection_test = true
+[metrics]
+namespace = "ns"
+[server]
+skip_failed_listeners = true
+[shutdown]
+min_sigterm_delay = "5s"
+exit_when_idle = 0
+)");
+  EXPECT_THAT(loaded.errors, IsEmpty());
+  const Config& c = loaded.config;
+  EXPECT_TRUE(c.upstreams[0].is_domain_name());
+  EXPECT_EQ(c.upstreams[0].ip_type, IpType::Psc);
+  EXPECT_FALSE(c.upstreams[1].is_domain_name());
+  EXPECT_EQ(c.upstreams[1].ip_type, IpType::Auto);
+  EXPECT_EQ(c.cloudsql.credentials_json.reveal(), "env:KEY");
+  EXPECT_THAT(c.cloudsql.impersonate,
+              ElementsAre("t@p.iam.gserviceaccount.com", "d@p.iam.gserviceaccount.com"));
+  EXPECT_EQ(c.cloudsql.quota_project, "q");
+  EXPECT_EQ(c.cloudsql.universe_domain, "example.cloud");
+  EXPECT_EQ(c.cloudsql.user_agent, "operator/1");
+  EXPECT_TRUE(c.cloudsql.lazy_refresh);
+  EXPECT_TRUE(c.cloudsql.run_connection_test);
+  EXPECT_EQ(c.http.prometheus_namespace, "ns");
+  EXPECT_TRUE(c.server.skip_failed_listeners);
+  EXPECT_EQ(c.shutdown.min_sigterm_delay, 5s);
+  EXPECT_EQ(c.shutdown.exit_when_idle, Duration{0}) << "0 is not the same as not set";
+  EXPECT_EQ(
+      load("[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\ngcloud_auth = true\n").config.cloudsql.gcloud_auth,
+      true);
+}
+
 TEST(Read, AnUpstreamStartsFromPoolWhereverItStands) {
   const auto loaded = load("[[upstream]]\nhosts = 'a'\n[upstream.pool]\nmin_size = 1\n[pool]\nsize = 3\n");
   EXPECT_THAT(loaded.errors, IsEmpty());
@@ -160,9 +207,7 @@ constexpr Bad kNames[] = {
     {"instance-connection-name = 'p:r:i'\n",
      "f:1:1: \"instance-connection-name\" at the top level belongs to the Auth Proxy's flat format, whose "
      "flag is "
-     "--config-file (not available in this version of sidepool); --config takes sidepool's own format. Give "
-     "these "
-     "settings as flags or CSQL_PROXY_* variables"},
+     "--config-file: write --config-file f, or use sidepool's own format"},
 };
 INSTANTIATE_TEST_SUITE_P(Names, BadFile, testing::ValuesIn(kNames));
 
@@ -216,10 +261,14 @@ constexpr Bad kValues[] = {
      "f:3:26: upstream.listen names \"127.0.0.1:1\" twice"},
     {"[[upstream]]\nhosts = 'a'\nname = \"a\\u0000b\"\n",
      "f:3:8: upstream.name must not hold control characters"},
-    {"[[upstream]]\ninstance = 'p:r:i'\nip_type = 'psc'\n",
-     "f:3:11: upstream.ip_type is \"psc\": Private Service Connect is not available in this version of "
-     "sidepool: use "
-     "\"private\" or \"public\""},
+    {"[[upstream]]\ninstance = 'p:r:i'\nip_type = 'pcs'\n",
+     "f:3:11: upstream.ip_type is \"pcs\", but must be one of \"public\", \"private\", \"psc\", \"auto\"; "
+     "did you "
+     "mean \"psc\"?"},
+    {"[cloudsql]\nimpersonate = ['a@b', 'a@b']\n", "f:2:23: cloudsql.impersonate names \"a@b\" twice"},
+    {"[cloudsql]\nimpersonate = ''\n",
+     "f:2:15: cloudsql.impersonate does not accept \"\": it is empty, too long or holds control characters"},
+    {"[cloudsql]\nuser_agent = \"a\\nb\"\n", "f:2:14: cloudsql.user_agent must not hold control characters"},
     {"[[upstream]]\nhosts = 'a'\nclient_auth = 'md5'\n",
      "f:3:15: upstream.client_auth is \"md5\": not available in this version of sidepool: use \"database\", "
      "where the "

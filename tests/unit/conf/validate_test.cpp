@@ -129,6 +129,30 @@ constexpr Broken kOthers[] = {
     {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nlogin_token = 't'\n",
      "f:4:15: cloudsql.login_token is used together with cloudsql.token and auto_iam_authn only: remove it "
      "or add them"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\ncredentials_json = '{}'\ngcloud_auth = true\n",
+     "f:4:20: cloudsql.credentials_json and cloudsql.gcloud_auth exclude each other: keep one of them"},
+    {"[[upstream]]\ninstance = 'p:r:i'\nauto_iam_authn = true\n[cloudsql]\ngcloud_auth = true\n",
+     "f:3:18: upstream \"p:r:i\": auto_iam_authn does not work with gcloud_auth: use Application Default "
+     "Credentials (gcloud auth application-default login)"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nimpersonate = 'app'\n",
+     "f:4:15: \"app\" is not the e-mail address of a service account, such as "
+     "app@my-project.iam.gserviceaccount.com"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nuniverse_domain = 'x.y'\nsqladmin_api_endpoint = "
+     "'http://x'\n",
+     "f:4:19: cloudsql.sqladmin_api_endpoint and cloudsql.universe_domain exclude each other: keep one of "
+     "them"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nuniverse_domain = 'https://x.y'\n",
+     "f:4:19: the universe domain \"https://x.y\" is not a domain such as googleapis.com"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nuser_agent = 'caf\xc3\xa9'\n",
+     "f:4:14: the user agent \"caf\xc3\xa9\" is longer than 1000 bytes or not plain ASCII"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nquota_project = 'a b'\n",
+     "f:4:17: the quota project \"a b\" is not the ID of a project"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[metrics]\nnamespace = '1x'\n",
+     "f:4:13: the namespace of metrics \"1x\" must consist of letters, digits and _, and not begin with a "
+     "digit"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[metrics]\nnamespace = 'a-b'\n",
+     "f:4:13: the namespace of metrics \"a-b\" must consist of letters, digits and _, and not begin with a "
+     "digit"},
     {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nsqladmin_api_endpoint = 'sqladmin'\n",
      "f:4:25: the SQL Admin API endpoint \"sqladmin/\" is not a URL such as "
      "https://sqladmin.googleapis.com/"},
