@@ -120,10 +120,10 @@ void App::publish_instances() {
         up->metrics.refreshed(status.expires);
         up->metrics.phase_done(metrics::DialPhase::Api, status.last_refresh);
       }
-      for (const auto& [reason, count] : status.failures) {
-        const auto seen = before.failures.find(reason);
+      for (const auto& [why, count] : status.failures) {
+        const auto seen = before.failures.find(why);
         for (auto n = seen == before.failures.end() ? 0 : seen->second; n < count; ++n) {
-          up->metrics.refresh_failed(reason, reason);
+          up->metrics.refresh_failed(why.reason, why.api_code);
         }
       }
     }

@@ -21,9 +21,14 @@ std::optional<Result<HttpResponse>> forbidden(const Call& call) {
   return Result<HttpResponse>{FakeGoogle::error(403, "notAuthorized", "Not authorized.")};
 }
 
+std::optional<Result<HttpResponse>> no_certificate(const Call& call) {
+  if (call.url.find(":generateEphemeralCert") == std::string::npos) return std::nullopt;
+  return Result<HttpResponse>{FakeGoogle::error(403, "notAuthorized", "Not authorized.")};
+}
+
 class Source : public testing::Test {
  protected:
-  Source() {
+  explicit Source(bool lazy = false) {
     SourceOptions options;
     options.environment.metadata_host = "127.0.0.1:99";
     options.api.endpoint = "http://127.0.0.1:98";
@@ -32,6 +37,7 @@ class Source : public testing::Test {
     options.now = [this] { return clock_.now(); };
     options.random = [] { return 0.0; };
     options.key = test::rsa_key();
+    options.lazy = lazy;
     options.log = [this](LogLevel, std::string_view text) {
       const std::lock_guard lock{log_mutex_};
       log_.emplace_back(text);
@@ -169,8 +175,106 @@ TEST_F(Source, APermanentRefusalIsNoStorm) {
   EXPECT_TRUE(status[0].valid);
   EXPECT_FALSE(status[0].failing);
   EXPECT_EQ(status[0].successes, 1U);
-  EXPECT_GE(status[0].failures.at("notAuthorized"), 2U);
+  EXPECT_GE(status[0].failures.at({"notAuthorized", "notAuthorized"}), 2U);
   EXPECT_EQ(status[0].last_error, "");
+}
+
+// Who may read settings and not have certificates is refused by the second call.
+TEST_F(Source, APermanentRefusalOfTheSecondCallIsNoStormEither) {
+  google_.set_fault(no_certificate);
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_FALSE(ask(key_).get());
+    clock_.pass(10ms);
+  }
+  EXPECT_LE(google_.count("sql/v1beta4"), 4U);
+  EXPECT_EQ(google_.count("/connectSettings"), 1U);
+  google_.set_fault(nullptr);
+  clock_.pass(30s);
+  EXPECT_TRUE(ask(key_).get());
+  EXPECT_EQ(google_.count("/connectSettings"), 2U) << "by now the instance may have moved";
+}
+
+TEST_F(Source, AQuotaThatIsUsedUpIsLeftAlone) {
+  google_.set_fault([](const Call& call) -> std::optional<Result<HttpResponse>> {
+    if (call.url.find("/connectSettings") == std::string::npos) return std::nullopt;
+    return Result<HttpResponse>{FakeGoogle::error(429, "rateLimitExceeded")};
+  });
+  for (int i = 0; i < 290; ++i) {
+    ASSERT_FALSE(ask(key_).get());
+    clock_.pass(100ms);
+  }
+  EXPECT_EQ(google_.count("sql/v1beta4"), 1U) << "clients wait like everybody else";
+  google_.set_fault(nullptr);
+  clock_.pass(1s);
+  EXPECT_TRUE(ask(key_).get());
+}
+
+TEST_F(Source, ReasonsThatTheAnswersMakeUpAreBounded) {
+  int n = 0;
+  google_.set_fault([&n](const Call& call) -> std::optional<Result<HttpResponse>> {
+    if (call.url.find("/connectSettings") == std::string::npos) return std::nullopt;
+    return Result<HttpResponse>{FakeGoogle::error(403, "reason" + std::to_string(++n))};
+  });
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_FALSE(ask(key_).get());
+    clock_.pass(6min);
+  }
+  const auto failures = source_->status()[0].failures;
+  EXPECT_EQ(failures.size(), 33U);
+  EXPECT_EQ(failures.at({"other", ""}), 18U);
+}
+
+TEST_F(Source, TheRemedyIsToldOnceAndTheErrorOnceAMinute) {
+  google_.set_fault(forbidden);
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_FALSE(ask(key_).get());
+    clock_.pass(6s);
+  }
+  const auto count = [text = log()](const std::string& part) {
+    int n = 0;
+    for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++n;
+    return n;
+  };
+  EXPECT_EQ(count("Grant the principal the role"), 1);
+  EXPECT_EQ(count("Error 403"), 3);
+  EXPECT_EQ(count("times more since it was last said"), 2);
+}
+
+TEST_F(Source, TheConnectorsLabelIsOfTheApisAnswersOnly) {
+  google_.set_fault([](const Call& call) -> std::optional<Result<HttpResponse>> {
+    if (call.url.find("/connectSettings") == std::string::npos) return std::nullopt;
+    return FakeGoogle::unreachable();
+  });
+  ASSERT_FALSE(ask(key_).get());
+  EXPECT_EQ(source_->status()[0].failures.at({"connect", ""}), 1U);
+}
+
+class LazySource : public Source {
+ protected:
+  LazySource() : Source(true) {}
+};
+
+TEST_F(LazySource, NothingIsFetchedBeforeAClientNeedsIt) {
+  source_->add(key_);
+  fetch(other_);
+  EXPECT_EQ(google_.count("instances/i"), 0U);
+  const InfoPtr first = fetch(key_);
+  EXPECT_EQ(source_->current(key_), first);
+  pass(57min);
+  settle();
+  EXPECT_EQ(google_.count("instances/i:generateEphemeralCert"), 1U) << "no timer";
+  EXPECT_EQ(source_->current(key_), nullptr) << "a client has to come and start it";
+  EXPECT_EQ(fetch(key_), first) << "and is served what is still valid";
+  google_.wait_for("instances/i:generateEphemeralCert", 2);
+  settle();
+  EXPECT_GT(fetch(key_)->epoch, first->epoch);
+}
+
+TEST_F(LazySource, ACertificateThatIsOverIsWaitedFor) {
+  const InfoPtr first = fetch(key_);
+  pass(2h);
+  const InfoPtr second = fetch(key_);
+  EXPECT_GT(second->epoch, first->epoch);
 }
 
 TEST_F(Source, RefreshesAheadOfTheEndWithoutBeingAsked) {
