@@ -48,6 +48,18 @@ void Login::on_slot(pool::ServerId slot) {
   connect();
 }
 
+// The client types on, without a connection: with its answer another one is made.
+void Login::on_yield(pool::ServerId slot) {
+  if (slot_ == slot && asking_ && database_asks_) lose_turn();
+}
+
+void Login::lose_turn() {
+  auto connection = connector_ ? connector_->give_up() : io::Stream{};
+  connector_.reset();
+  database_asks_ = waits_ = false;
+  end_slot(std::move(connection), false);
+}
+
 // Another client's first login has succeeded: the pool is there now.
 void Login::on_look_again() {
   ticket_.reset();
@@ -111,13 +123,22 @@ void Login::answer_database() {
   } else if (password_) {
     login.answer_password(password_->view());
   } else if (may_ask_cleartext()) {
-    return ask_password();
+    return ask_for_database();
   } else {
     return pass_through();
   }
   database_asks_ = false;
   step_ = Step::Connecting;
   connector_->resume();
+}
+
+void Login::ask_for_database() {
+  ask_password();
+  if (!asking_ || !slot_) return;  // the answer was there already
+  waits_ = true;
+  pool::Orders orders;
+  up_->shared->broker.login_waits(*slot_, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
 }
 
 void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
@@ -177,6 +198,8 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
   if (certificate && up_->shared->is_cloudsql() && !std::exchange(retried_, true)) {
     connector_.reset();  // before any client hears of it: once more with a new certificate
     connect();
+  } else if (asking_) {
+    lose_turn();  // the server lost patience with the client, who has not
   } else {
     tell_failure(failure);
   }

@@ -210,6 +210,7 @@ class Worker {
   void obey(Upstream& upstream, pool::Recall order);
   void obey(Upstream& upstream, pool::CloseIdle order);
   void obey(Upstream& upstream, pool::GrantSlot order);
+  void obey(Upstream& upstream, pool::YieldLogin order);
   void obey(Upstream& upstream, pool::LookAgain order);
   void obey(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);
