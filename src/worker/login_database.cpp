@@ -85,9 +85,8 @@ void Login::connect() {
 
 void Login::on_route(Result<upstream::Route> route) {
   if (!route) {
-    upstream::Failure f;
-    f.error = std::move(route.error());
-    return tell_failure(f);
+    up_->shared->metrics.login_failed(route.error().reason);
+    return refuse(for_client(route.error()).fields());
   }
   connector_ = std::make_unique<upstream::Connector>(worker_.loop(), *worker_.shared().resolver, *this);
   connector_->start(std::move(*route),
@@ -219,8 +218,7 @@ void Login::tell_failure(const upstream::Failure& failure) {
     return client_.finish();
   }
   log_upstream_error(up, failure.error);
-  const auto hint = remedy(failure.error);
-  refuse({"FATAL", sqlstate_of(failure.error), failure.error.what, {}, hint});
+  refuse(for_client(failure.error).fields());
 }
 
 void Login::pass_through() {

@@ -6,6 +6,7 @@
 #include "src/base/log.h"
 #include "src/worker/cancel.h"
 #include "src/worker/client.h"
+#include "src/worker/dial_result.h"
 #include "src/worker/login.h"
 #include "src/worker/opener.h"
 #include "src/worker/pass_through.h"
@@ -154,7 +155,7 @@ void Worker::on_message(InstanceInfo&& m) {
   auto found = std::move(request->found_);
   if (!m.answer) return found(tl::unexpected(m.answer.error()), 0);
   const auto epoch = (*m.answer)->epoch;
-  found(request->upstream_->instance_route(**m.answer, request->unix_), epoch);
+  found(request->route_by(**m.answer), epoch);
 }
 
 void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
@@ -305,7 +306,7 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
   unix_ = unix_listener;
   if (!upstream.is_cloudsql()) return found(upstream.host_route(), 0);
   if (auto info = upstream.cloudsql()->current(upstream.instance_key())) {
-    return found(upstream.instance_route(*info, unix_listener), info->epoch);
+    return found(route_by(*info), info->epoch);
   }
   worker_ = &worker;
   number_ = ++worker.last_request_;
@@ -315,6 +316,13 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
                                [&worker, number = number_](Result<cloudsql::InfoPtr> answer) {
                                  worker.post(InstanceInfo{number, std::move(answer)});
                                });
+}
+
+// The api thread logs its own errors; that the instance has no address of the wanted type is found here.
+Result<upstream::Route> RouteRequest::route_by(const cloudsql::ConnectionInfo& info) {
+  auto route = upstream_->instance_route(info, unix_);
+  if (!route) log_upstream_error(*upstream_, route.error());
+  return route;
 }
 
 void RouteRequest::cancel() noexcept {

@@ -65,6 +65,7 @@ class RouteRequest {
 
  private:
   friend class Worker;
+  Result<upstream::Route> route_by(const cloudsql::ConnectionInfo& info);
   Worker* worker_ = nullptr;
   Upstream* upstream_ = nullptr;
   std::uint64_t number_ = 0;
