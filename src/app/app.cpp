@@ -245,6 +245,14 @@ admin::Health App::health() {
   admin::Health h;
   h.life = [this] { return life_.load(); };
   h.clients = [this] { return admin::Clients{clients(), max_client_conn_}; };
+  h.started = [this] {
+    if (!cloudsql_ || cloudsql_->lazy())
+      return true;  // with --lazy-refresh only a client could bring it about
+    if (started_) return true;
+    const auto all = cloudsql_->status();
+    started_ = std::all_of(all.begin(), all.end(), [](const auto& s) { return s.successes > 0; });
+    return started_.load();
+  };
   h.unready = [this]() -> std::string {
     if (!cloudsql_) return {};
     for (const auto& s : cloudsql_->status()) {

@@ -86,7 +86,7 @@ Status App::start() {
                                                     g.clients_limit = max_client_conn_;
                                                     g.workers = static_cast<std::uint32_t>(workers_.size());
                                                     g.log_lines_dropped = log::dropped();
-                                                    g.ready = life_.load() == admin::Life::Serving;
+                                                    g.ready = admin::is_ready(health());
                                                     return g;
                                                   });
   registry_->config_loaded(true, std::chrono::system_clock::now());

@@ -70,6 +70,8 @@ std::string with_prefix(std::string_view prefix, std::string_view what) {
 }  // namespace
 
 CallFailure no_answer(Error error, std::string_view prefix) {
+  // What follows from it is Google's side: an unreachable database is another error with another remedy.
+  if (error.code == Errc::Io || error.code == Errc::Timeout) error = {Errc::Api, 0, error.what, error.reason};
   error.what = with_prefix(prefix, error.what);
   return {std::move(error), FailureKind::Transport, Millis{0}, {}};
 }

@@ -104,6 +104,7 @@ class CloudSql {
   void report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind);
 
   std::vector<InstanceStatus> status() const;
+  bool lazy() const noexcept { return lazy_; }
   // E-mail of the principal; empty while it is not known (the metadata server is asked once).
   std::string principal() const;
   // For the start log: "Authorizing with …".
