@@ -117,9 +117,8 @@ using ProcessGaugesFn = std::function<ProcessGauges()>;
 
 struct Identity {
   std::string version;
-  std::string dialer_id;  // a random UUID per process: the connector's label cloudsql_dialer_id
-  std::string
-      connector_namespace;  // prefix of the cloudsqlconn_ names (--prometheus-namespace), may be empty
+  std::string dialer_id;   // a random UUID per process: the connector's label cloudsql_dialer_id
+  std::string name_space;  // put before every name with a '_' (--prometheus-namespace), may be empty
 };
 
 class Registry {
