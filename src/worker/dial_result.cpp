@@ -47,7 +47,7 @@ std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolE
   return server;
 }
 
-void note_dial(Upstream& upstream, const upstream::Timings& t) {
+void note_dial(Upstream& upstream, const upstream::Timings& t, Duration waited) {
   using metrics::DialPhase;
   const auto us = [](std::uint64_t n) { return std::chrono::microseconds(n); };
   auto& m = upstream.metrics;
@@ -55,12 +55,11 @@ void note_dial(Upstream& upstream, const upstream::Timings& t) {
   m.phase_done(DialPhase::Tcp, us(t.connect));
   m.phase_done(DialPhase::Tls, us(t.tls));
   if (t.login > 0) m.phase_done(DialPhase::Login, us(t.login));
-  m.dialed(us(t.resolve + t.connect + t.tls));
-  const std::lock_guard lock(upstream.errors.mutex);
-  upstream.errors.gate.reset();
+  m.dialed(waited + us(t.resolve + t.connect + t.tls));
 }
 
-void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch) {
+void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch,
+                       Duration waited) {
   using metrics::DialPhase;
   DialPhase phase = DialPhase::Login;
   switch (failure.phase) {
@@ -80,7 +79,7 @@ void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std
   if (failure.phase != upstream::Phase::Login) {
     upstream.metrics.dial_failed();
   } else if (const auto& t = failure.timings; t.connect > 0) {
-    upstream.metrics.dialed(std::chrono::microseconds(t.resolve + t.connect + t.tls));
+    upstream.metrics.dialed(waited + std::chrono::microseconds(t.resolve + t.connect + t.tls));
   }
   if (!upstream.is_cloudsql()) return;
   const bool certificate = failure.certificate_refused || failure.phase == upstream::Phase::Tls;

@@ -21,10 +21,12 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
 std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
                                     upstream::Ready ready, std::uint64_t startup = 0);
 
-void note_dial(Upstream& upstream, const upstream::Timings& timings);
+// `waited`: for the way, in front of the dial.
+void note_dial(Upstream& upstream, const upstream::Timings& timings, Duration waited);
 // Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew. What failed at the
 // login only was a dial all the same.
-void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch);
+void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch,
+                       Duration waited);
 // An error that repeats is logged once a minute with a count, its remedy once.
 void log_upstream_error(Upstream& upstream, const Error& error);
 

@@ -143,7 +143,7 @@ void Login::ask_for_database() {
 void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   const Worker::Turn turn(worker_);
   auto& client = client_;
-  note_dial(*up_->shared, ready.connection.timings);
+  note_dial(*up_->shared, ready.connection.timings, route_.waited());
   logged_in(std::move(ready));
   client.event_done();
 }
@@ -193,7 +193,7 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
   const Worker::Turn turn(worker_);
   auto& client = client_;
   const bool certificate = failure.certificate_refused;
-  note_dial_failure(*up_->shared, failure, epoch_);
+  note_dial_failure(*up_->shared, failure, epoch_, route_.waited());
   if (certificate && up_->shared->is_cloudsql() && !std::exchange(retried_, true)) {
     connector_.reset();  // before any client hears of it: once more with a new certificate
     connect();

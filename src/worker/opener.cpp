@@ -80,7 +80,7 @@ void Opener::on_need_password(upstream::Connector& c) noexcept {
 
 void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial(upstream_, ready.connection.timings);
+  note_dial(upstream_, ready.connection.timings, route_.waited());
   const auto rest = std::exchange(ready.rest, {});
   auto server = make_server(order_.server, upstream_, pool_, std::move(ready), order_.startup);
   worker_.counters(*pool_).server_logins.add();
@@ -98,7 +98,7 @@ void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
 
 void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial_failure(upstream_, failure, epoch_);
+  note_dial_failure(upstream_, failure, epoch_, route_.waited());
   // Once more with a new certificate, before any client hears of it.
   if (failure.certificate_refused && upstream_.is_cloudsql() && !std::exchange(retried_, true))
     return start();

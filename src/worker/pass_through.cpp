@@ -6,6 +6,7 @@
 #include "protocol/encode.h"
 #include "protocol/messages.h"
 #include "src/base/random.h"
+#include "src/tls/verify.h"
 #include "src/worker/client.h"
 #include "src/worker/dial_result.h"
 
@@ -99,7 +100,7 @@ void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected)
   server_->endpoint = std::move(connected.endpoint);
   server_->user = this;
   up_.shared->metrics.opened();
-  note_dial(*up_.shared, connected.timings);
+  note_dial(*up_.shared, connected.timings, route_.waited());
   if (!server_->watch_on(worker_)) {
     fail({Errc::Limit, 0, "out of file descriptors", "limit"});
   } else {
@@ -114,7 +115,7 @@ void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected)
 
 void PassThrough::on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial_failure(*up_.shared, failure, epoch_);
+  note_dial_failure(*up_.shared, failure, epoch_, route_.waited());
   if (once_more(failure.certificate_refused)) {
     connect();
   } else {
@@ -155,7 +156,7 @@ void PassThrough::server_ended() {
     f.error = {Errc::Tls, 0, "the instance refused the certificate: " + server_->stream.error_text(),
                "client_certificate"};
   }
-  if (in_login_ && !heard_) note_dial_failure(*up_.shared, f, epoch_);
+  if (in_login_ && !heard_) note_dial_failure(*up_.shared, f, epoch_, route_.waited());
   if (once_more(f.certificate_refused)) {
     worker_.close(std::move(server_), false);
     return start();
@@ -272,8 +273,12 @@ void PassThrough::authentication_message(const protocol::Slice& s) {
 }
 
 // Channel binding ties the login to one TLS connection, and between client and server there are two, or one
-// and none: what binds is not offered. libpq without TLS would end the connection at the sight of it.
+// and none: what cannot hold is not offered. libpq without TLS would end the connection at the sight of it.
 void PassThrough::offer_mechanisms() {
+  // It is to the server's certificate (tls-server-end-point, RFC 5929 §4): sidepool may have the same.
+  const auto *client = client_.stream().tls(), *server = server_->stream.tls();
+  if (client && server && tls::same_certificate(client->ssl(), server->ssl()))
+    return void(client_.send(part_));
   const std::string_view list = protocol::as_text(Bytes(part_).subspan(9));
   std::vector<std::string_view> offered;
   for (std::size_t at = 0; at < list.size() && list[at] != '\0';) {
@@ -291,7 +296,6 @@ void PassThrough::offer_mechanisms() {
   withheld_ = withheld_ && client_.stream().tls();
   protocol::Buffer bytes;
   protocol::authentication_sasl(bytes, offered);
-  part_.clear();
   client_.send(bytes);
 }
 

@@ -152,8 +152,14 @@ void Worker::on_message(InstanceInfo&& m) {
   auto* request = at->second;
   route_requests_.erase(at);
   request->worker_ = nullptr;
+  request->waited_ = steady_now() - request->began_;
   auto found = std::move(request->found_);
-  if (!m.answer) return found(tl::unexpected(m.answer.error()), 0);
+  if (!m.answer) {
+    auto& metrics = request->upstream_->metrics;
+    metrics.phase_failed(metrics::DialPhase::Api);
+    metrics.dial_failed();
+    return found(tl::unexpected(m.answer.error()), 0);
+  }
   const auto epoch = (*m.answer)->epoch;
   found(request->route_by(**m.answer), epoch);
 }
@@ -304,11 +310,13 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
   cancel();
   upstream_ = &upstream;
   unix_ = unix_listener;
+  waited_ = {};
   if (!upstream.is_cloudsql()) return found(upstream.host_route(), 0);
   if (auto info = upstream.cloudsql()->current(upstream.instance_key())) {
     return found(route_by(*info), info->epoch);
   }
   worker_ = &worker;
+  began_ = steady_now();
   number_ = ++worker.last_request_;
   found_ = std::move(found);
   worker.route_requests_[number_] = this;

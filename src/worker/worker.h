@@ -62,6 +62,8 @@ class RouteRequest {
   // `found` is called from the loop, or before this returns when the answer is at hand.
   void start(Worker& worker, Upstream& upstream, bool unix_listener, Found found);
   void cancel() noexcept;
+  // How long the way was waited for: part of a dial, as the connector counts it.
+  Duration waited() const noexcept { return waited_; }
 
  private:
   friend class Worker;
@@ -70,6 +72,8 @@ class RouteRequest {
   Upstream* upstream_ = nullptr;
   std::uint64_t number_ = 0;
   bool unix_ = false;
+  Time began_{};
+  Duration waited_{};
   Found found_;
 };
 

@@ -243,7 +243,7 @@ def test_unreachable_database(postgres):
         fields = wire.error_fields(body)
         assert kind == "E" and fields["C"] == "08001" and fields["S"] == "FATAL" and "H" in fields
         assert fields["M"] == "cannot connect to the database: it refuses connections", "and no address"
-        assert pooler.process.find(r"cannot connect to 127\.0\.0\.1:1"), "which the log has"
+        pooler.process.wait_line(r"cannot connect to 127\.0\.0\.1:1")  # the log has it
         assert raw.ends(w) == []
 
 

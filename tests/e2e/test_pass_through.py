@@ -15,34 +15,42 @@ from lib.process import user_group
 
 
 @pytest.fixture(scope="module")
-def certificate():
-    """Key and certificate, readable for PostgreSQL's user."""
+def certificates():
+    """(key, certificate) of the database, whose user can read them, and of sidepool's listener."""
     folder = tempfile.mkdtemp(prefix="sp-tls-")
-    key, cert = os.path.join(folder, "server.key"), os.path.join(folder, "server.crt")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                    "-keyout", key, "-out", cert], check=True, capture_output=True)
     os.chmod(folder, 0o755)
-    os.chmod(key, 0o600)
+
+    def make(name):
+        key, cert = os.path.join(folder, f"{name}.key"), os.path.join(folder, f"{name}.crt")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=localhost", "-keyout", key, "-out", cert], check=True, capture_output=True)
+        os.chmod(key, 0o600)
+        return key, cert
+
+    database, listener = make("database"), make("listener")
     if user := unprivileged_user():
-        os.chown(key, pwd.getpwnam(user).pw_uid, user_group(user))
-    yield key, cert
+        os.chown(database[0], pwd.getpwnam(user).pw_uid, user_group(user))
+    yield database, listener
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
-def postgres(certificate):
-    key, cert = certificate
+def postgres(certificates):
+    (key, cert), _ = certificates
     hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
     with Postgres(settings={"ssl": "on", "ssl_cert_file": cert, "ssl_key_file": key}, hba=hba) as server:
         yield application_database(server)
 
 
-@pytest.fixture(scope="module")
-def pooler(postgres, certificate):
-    key, cert = certificate
+def pass_through(postgres, key, cert):
     tables = {"upstream.tls": {"mode": "require"},
               "upstream.listen_tls": {"mode": "allow", "cert_file": cert, "key_file": key}}
-    with Pooler(postgres, {"mode": "none"}, tables=tables) as running:
+    return Pooler(postgres, {"mode": "none"}, tables=tables)
+
+
+@pytest.fixture(scope="module")
+def pooler(postgres, certificates):
+    with pass_through(postgres, *certificates[1]) as running:
         yield running
 
 
@@ -96,6 +104,13 @@ def test_a_client_inside_tls_cannot_bind_and_is_told_so(pooler):
                                                        password="wrong")
 
 
+def test_with_the_database_s_own_certificate_the_channel_is_bound(postgres, certificates):
+    with pass_through(postgres, *certificates[0]) as running:
+        assert works(running, sslmode="require", channel_binding="require") is True
+        assert works(running, sslmode="require") is True
+        assert works(running, sslmode="disable") is True
+
+
 def test_the_first_answer_may_come_in_pieces(pooler):
     """Byte by byte, also the one that says "y"."""
     import socket
@@ -118,7 +133,7 @@ def test_the_first_answer_may_come_in_pieces(pooler):
         w.sock.close()
 
 
-def test_transaction_pooling_in_front_of_the_same_database(postgres, certificate):
+def test_transaction_pooling_in_front_of_the_same_database(postgres):
     """There sidepool logs in itself, and binds nothing either."""
     with Pooler(postgres, {}, tables={"upstream.tls": {"mode": "require"}}) as running:
         assert works(running) is True
