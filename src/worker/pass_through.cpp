@@ -133,7 +133,10 @@ bool PassThrough::once_more(bool certificate_refused) {
   return true;
 }
 
-void PassThrough::fail(const Error& error) { refuse(for_client(error).fields()); }
+void PassThrough::fail(const Error& error) {
+  if (in_login_) up_.shared->metrics.login_failed(error.reason);
+  refuse(for_client(error).fields());
+}
 
 void PassThrough::refuse(const protocol::ErrorFields& why) {
   protocol::Buffer bytes;

@@ -206,6 +206,30 @@ def test_a_refused_certificate_is_replaced_once(emulator, tmp_path, mode):
         assert emulator.count("generateEphemeralCert.ok") <= 4
 
 
+def test_a_cancel_meets_a_certificate_that_is_refused(emulator, tmp_path):
+    with service(emulator, tmp_path) as running:
+        connection = psycopg2.connect(host="127.0.0.1", port=running.port, user=ROLE, dbname="postgres")
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+        connection.rollback()
+        emulator.side("alert_certificate_expired", times=1)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            cursor = connection.cursor()
+            answer = thread.submit(cursor.execute, "select pg_sleep(100)")
+            eventually(lambda: any('state="active"' in name and value == 1 for name, value in
+                                   metric_values(running.http).items() if name.startswith("sidepool_clients{")),
+                       "it is on its way")
+            connection.cancel()
+            with pytest.raises(psycopg2.errors.QueryCanceled):
+                answer.result(60)
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_backend_pid()")
+            assert cursor.fetchone()[0] == pid, "the server is still fit"
+        connection.close()
+
+
 def test_a_server_that_leaves_in_the_middle_of_a_login_is_told(emulator, tmp_path):
     with service(emulator, tmp_path, mode="none") as running:
         emulator.wait_count("generateEphemeralCert.ok", 1)

@@ -16,7 +16,8 @@ TEST(ClientError, SaysWhyAndNotWhere) {
       {{Errc::Io, 113, where, "unreachable"}, "cannot connect to the database: there is no route to it"},
       {{Errc::Io, 0, "cannot resolve \"db.internal\"", "dns"},
        "cannot connect to the database: its host name cannot be resolved"},
-      {{Errc::Tls, 0, "TLS with db.internal failed", "tls"}, "cannot connect to the database: TLS with it failed"},
+      {{Errc::Tls, 0, "TLS with db.internal failed", "tls"},
+       "cannot connect to the database: TLS with it failed"},
       {{Errc::Tls, 0, "the certificate of 10.1.2.3", "certificate"},
        "cannot connect to the database: its certificate was not accepted"},
       {{Errc::Io, 5, where, "a word nobody knows"}, "cannot connect to the database"},
@@ -40,9 +41,10 @@ TEST(ClientError, KeepsFilesOfCredentialsToItself) {
 }
 
 TEST(ClientError, GoogleIsQuoted) {
-  const auto told = for_client(
-      {Errc::Api, 403, "failed to get instance metadata: googleapi: Error 403: Not authorized., notAuthorized",
-       "notAuthorized"});
+  const auto told =
+      for_client({Errc::Api, 403,
+                  "failed to get instance metadata: googleapi: Error 403: Not authorized., notAuthorized",
+                  "notAuthorized"});
   EXPECT_EQ(told.sqlstate, "28000");
   EXPECT_EQ(told.message, "the Cloud SQL instance cannot be used: notAuthorized");
   EXPECT_NE(told.detail.find("Error 403: Not authorized."), std::string::npos);
@@ -53,7 +55,8 @@ TEST(ClientError, GoogleIsQuoted) {
 
 TEST(ClientError, ClassesOfFailures) {
   EXPECT_EQ(for_client({Errc::Limit, 0, "too many server connections", "limit"}).sqlstate, "53300");
-  EXPECT_EQ(for_client({Errc::Config, 0, "instance does not have IP of type", "no_address"}).sqlstate, "08001");
+  EXPECT_EQ(for_client({Errc::Config, 0, "instance does not have IP of type", "no_address"}).sqlstate,
+            "08001");
   EXPECT_EQ(for_client({Errc::Io, 0, "sidepool is stopping", "stopped"}).sqlstate, "57P03");
   const auto listener = for_client({Errc::Auth, 0, "this listener may not use a login", "listener"});
   EXPECT_EQ(listener.sqlstate, "28000");
