@@ -91,6 +91,14 @@ void Broker::login_ended(ServerId server, bool peer_closed, Time now, Orders& or
   Lock lock(mutex_);
   core_->login_ended(server, peer_closed, now, orders);
 }
+void Broker::login_waits(ServerId server, Time now, Orders& orders) {
+  Lock lock(mutex_);
+  core_->login_waits(server, now, orders);
+}
+bool Broker::login_resumed(ServerId server, Time now) {
+  Lock lock(mutex_);
+  return core_->login_resumed(server, now);
+}
 void Broker::poll(Time now, Orders& orders) {
   Lock lock(mutex_);
   core_->poll(now, orders);

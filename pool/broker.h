@@ -130,6 +130,13 @@ class Broker {
   // The login failed or was given up. `peer_closed` as in open_failed(). Says nothing about the pool's
   // health: a stranger's wrong password must not stop others.
   void login_ended(ServerId server, bool peer_closed, Time now, Orders& orders);
+  // The login has its slot, and its client is asked for a password. While that takes longer than
+  // BrokerLimits::typing it makes way (YieldLogin) for whoever needs its turn, its slot or its share of
+  // max_opening: a client that never answers holds up nobody, and the bound and "one at a time" stay exact.
+  void login_waits(ServerId server, Time now, Orders& orders);
+  // The client has answered. False: too late, the turn is lost (YieldLogin was given or is on its way);
+  // login_ended() it and ask for a slot again.
+  bool login_resumed(ServerId server, Time now);
 
   // ---- Time.
 

@@ -8,6 +8,7 @@ namespace {
 
 struct Tally {
   std::uint32_t slots = 0, idle = 0, recalled = 0, out = 0, pinned = 0, opening = 0, logins = 0, closing = 0;
+  std::uint32_t typing = 0, yielding = 0;
   void count(const ServerRecord& server) {
     using State = ServerRecord::State;
     ++slots;
@@ -18,6 +19,8 @@ struct Tally {
     logins += server.state == State::Login;
     closing += server.state == State::Closing;
     pinned += server.pinned;
+    typing += server.typing == ServerRecord::Typing::Yes && server.state == State::Login;
+    yielding += server.typing == ServerRecord::Typing::Yielding && server.state == State::Login;
   }
 };
 
@@ -89,7 +92,8 @@ std::string BrokerCore::check_totals() const {
   for (Index s = 0; s < servers_.size(); ++s)
     if (servers_[s].state != State::Free) tally.count(servers_[s]);
   if (tally.slots != slots_ || tally.closing != closing_ || tally.opening + tally.logins != opening_ ||
-      tally.logins != logins_ || tally.idle != idle_.size() || tally.slots != servers_.used())
+      tally.logins != logins_ || tally.idle != idle_.size() || tally.slots != servers_.used() ||
+      tally.typing != typing_.size() || tally.yielding != yielding_)
     return "broker: counts differ from its servers";
   std::uint32_t clients = 0, logins = 0;
   for (Index p = 0; p < pools_.size(); ++p)

@@ -55,6 +55,8 @@ class BrokerCore {
   LoginSlot acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders);
   bool adopt(ServerId server, PoolId pool, std::uint64_t startup, Time now, Orders& orders);
   void login_ended(ServerId server, bool peer_closed, Time now, Orders& orders);
+  void login_waits(ServerId server, Time now, Orders& orders);
+  bool login_resumed(ServerId server, Time now);
 
   void poll(Time now, Orders& orders);
   std::optional<Time> next_deadline() const;
@@ -127,10 +129,14 @@ class BrokerCore {
   void drop_line_if_unused(Index l);
   void look_again(Index l, Index p, Orders& orders);
   void finish_login(Index s);
+  bool in_the_way(const ServerRecord& login) const;
+  void make_way(Orders& orders);
+  Time typing_due() const;
 
   // Time (broker_timers.cpp).
   Duration age_spacing(const PoolRecord& pool) const;
   Time earliest_due(const PoolRecord& pool) const;
+  void announce(Time due, Orders& orders);
   void arm(Index p, Orders& orders);
   void run_due(Index p, Orders& orders);
   void close_timed_out(Index p, Orders& orders);
@@ -159,6 +165,7 @@ class BrokerCore {
   std::uint64_t last_order_ = 0;            // of tickets
   std::uint32_t slots_ = 0, closing_ = 0;   // all servers; those of them that close
   std::uint32_t opening_ = 0, logins_ = 0;  // all logins in flight; those of them that belong to clients
+  std::uint32_t yielding_ = 0;              // of those, the ones that were told to make way
   std::uint32_t client_want_ = 0,
                 login_want_ = 0;  // slots that could be used at once within the pools' sizes
   Slab<ServerRecord> servers_;
@@ -170,6 +177,7 @@ class BrokerCore {
   std::unordered_map<GroupKey, Index, GroupKeyHash> groups_by_key_;  // startup keys other than 0
   std::unordered_map<std::uint64_t, Index> first_lines_;             // by identity
   IndexList<ServerRecord, &ServerRecord::by_broker> idle_;           // longest idle first
+  IndexList<ServerRecord, &ServerRecord::by_typing> typing_;         // asked longest ago first
   IndexList<PoolRecord, &PoolRecord::by_underfill> underfilled_;
   IndexHeap<PoolRecord, &PoolRecord::hungry_pos, std::uint64_t>
       hungry_;  // by the oldest client without a server

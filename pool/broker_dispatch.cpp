@@ -169,6 +169,7 @@ void BrokerCore::dispatch(Orders& orders) {
     }
   }
   fill_min(orders);
+  make_way(orders);
 }
 
 void BrokerCore::open_one(Index p, Index g, Orders& orders) {
@@ -188,6 +189,7 @@ void BrokerCore::grant_login(Index l, Orders& orders) {
   const Index w = line.waiting.front();
   const Index s = reserve(line.pool, State::Login);
   servers_[s].line = l;
+  servers_[s].session = waits_[w].waiter.session;
   ++line.busy;
   ++logins_;
   orders.list.push_back(GrantSlot{waits_[w].waiter, server_id(s)});

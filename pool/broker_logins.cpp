@@ -76,6 +76,9 @@ LoginSlot BrokerCore::acquire_login_slot(SessionId session, LoginFor what, Time 
 // The login of server s is over, one way or the other. The caller refreshes.
 void BrokerCore::finish_login(Index s) {
   ServerRecord& server = servers_[s];
+  if (server.typing == ServerRecord::Typing::Yes) typing_.erase(servers_, s);
+  if (server.typing == ServerRecord::Typing::Yielding) --yielding_;
+  server.typing = ServerRecord::Typing::No;
   --opening_;
   --logins_;
   --lines_[server.line].busy;
@@ -130,6 +133,68 @@ void BrokerCore::login_ended(ServerId id, bool peer_closed, Time now, Orders& or
   refresh_line(l);
   drop_line_if_unused(l);
   dispatch(orders);
+}
+
+// ---- Clients that are asked for a password: their logins hold nothing that others need.
+
+void BrokerCore::login_waits(ServerId id, Time now, Orders& orders) {
+  advance(now);
+  const Index s = find_server(id);
+  const bool login = s != kNone && servers_[s].state == State::Login;
+  assert(login && servers_[s].typing == ServerRecord::Typing::No);
+  if (!login || servers_[s].typing != ServerRecord::Typing::No) return;
+  servers_[s].typing = ServerRecord::Typing::Yes;
+  servers_[s].since = now_;
+  typing_.push_back(servers_, s);
+  announce(typing_due(), orders);
+  make_way(orders);
+}
+
+bool BrokerCore::login_resumed(ServerId id, Time now) {
+  advance(now);
+  const Index s = find_server(id);
+  if (s == kNone || servers_[s].state != State::Login || servers_[s].typing != ServerRecord::Typing::Yes)
+    return false;
+  typing_.erase(servers_, s);
+  servers_[s].typing = ServerRecord::Typing::No;
+  return true;
+}
+
+// Whether somebody could go on if this login did not hold its turn, its slot or its share of max_opening.
+bool BrokerCore::in_the_way(const ServerRecord& login) const {
+  if (!lines_[login.line].waiting.empty()) return true;
+  if (login.pool != kNone) {
+    const PoolRecord& pool = pools_[login.pool];
+    const std::uint32_t demand = client_demand(pool) + own_demand(pool);
+    if (pool.draining || (demand != 0 && pool.slots - pool.closing + demand > pool.limits.size)) return true;
+  }
+  // What dispatch() has left; those who make way already serve some of it.
+  const std::uint32_t wanted = client_want_ + login_want_;
+  if (wanted <= yielding_) return false;
+  const std::uint32_t logins = login_want_ == 0 ? 0 : logins_ + login_want_ - yielding_;
+  return opening_ + wanted - yielding_ > max_opening() || logins > login_cap() ||
+         (limits_.max_servers != 0 && slots_ - closing_ + wanted - yielding_ > limits_.max_servers);
+}
+
+void BrokerCore::make_way(Orders& orders) {
+  for (Index s = typing_.front(); s != kNone && now_ - servers_[s].since >= limits_.typing;) {
+    ServerRecord& login = servers_[s];
+    const Index next = login.by_typing.next;
+    if (in_the_way(login)) {
+      typing_.erase(servers_, s);
+      login.typing = ServerRecord::Typing::Yielding;
+      ++yielding_;
+      orders.list.push_back(YieldLogin{login.session, server_id(s)});
+    }
+    s = next;
+  }
+}
+
+// When the next of them has typed long enough for make_way(); Time::max(): none is left that has not.
+Time BrokerCore::typing_due() const {
+  for (Index s = typing_.front(); s != kNone; s = servers_[s].by_typing.next)
+    if (const Time due = servers_[s].since + limits_.typing; due > now_) return due;
+  return Time::max();
 }
 
 }  // namespace sidepool::pool

@@ -12,7 +12,10 @@ namespace sidepool::pool {
 
 struct ServerRecord {
   enum class State : std::uint8_t { Free, Login, Opening, Idle, Recalled, Out, Closing };
+  // Of a login: its client is asked for a password; it has been told to make way.
+  enum class Typing : std::uint8_t { No, Yes, Yielding };
   State state = State::Free;
+  Typing typing = Typing::No;
   bool pinned = false;
   bool aged = false;             // it is in PoolRecord::age
   std::uint32_t generation = 1;  // of its id
@@ -20,12 +23,14 @@ struct ServerRecord {
   Index pool = kNone;            // none: a first login
   Index group = kNone;           // none: a login, or closing
   Index line = kNone;            // of a login
+  SessionId session;             // of a login
   WorkerId home{};               // where it is idle
   std::uint64_t kept = 0;        // StateKey::state it was left in
-  Time since{};                  // dialled, or idle since
+  Time since{};                  // dialled, idle, or (a login) its client is asked since
   Time opened{};
   Link by_worker, by_group, by_pool, by_broker, by_state;  // when idle
   Link by_age;                                             // from opened until closing
+  Link by_typing;                                          // while Typing::Yes
 };
 
 struct WaitRecord {

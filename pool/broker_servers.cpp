@@ -137,12 +137,17 @@ bool BrokerCore::owed_in_pool(Index p, Index g, bool has_waiter) const {
   // A pool that probes opens one server, for its oldest client.
   const std::uint32_t other_clients = pool.health.probing() ? (clients != 0 && first != g ? 1 : 0)
                                                             : clients - (clients != 0 ? groups_[g].unmet : 0);
-  const std::uint32_t others = other_clients + (trial_ready(pool) ? 1 : 0) + own_demand(pool);
+  // A login that max_opening holds back could not use the slot: closing this server for it, and opening the
+  // next for the client that waits, would go on until it can.
+  const bool logins = logins_ < login_cap();
+  const bool trial = logins && trial_ready(pool);
+  const std::uint32_t own = logins ? own_demand(pool) : 0;
+  const std::uint32_t others = other_clients + (trial ? 1 : 0) + own;
   if (others == 0 || pool.slots - pool.closing + others <= pool.limits.size) return false;
   if (!has_waiter) return true;
   return (first != kNone && first != g && outranks(groups_[first].first_unmet, g)) ||
-         (own_demand(pool) != 0 && outranks(lines_[pool.own].waiting.front(), g)) ||
-         (trial_ready(pool) && outranks(lines_[pool.trial].waiting.front(), g));
+         (own != 0 && outranks(lines_[pool.own].waiting.front(), g)) ||
+         (trial && outranks(lines_[pool.trial].waiting.front(), g));
 }
 
 bool BrokerCore::owed_in_broker(Index p, Index g, bool has_waiter) const {

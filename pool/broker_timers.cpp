@@ -33,8 +33,12 @@ void BrokerCore::arm(Index p, Orders& orders) {
   const Time due = earliest_due(pools_[p]);
   if (due != Time::max() && (!due_.contains(pools_, p) || due < due_.key(pools_, p)))
     due_.set(pools_, p, due);
-  if (due_.empty() || due_.top_key() >= announced_) return;
-  announced_ = due_.top_key();
+  if (!due_.empty()) announce(due_.top_key(), orders);
+}
+
+void BrokerCore::announce(Time due, Orders& orders) {
+  if (due >= announced_) return;
+  announced_ = due;
   orders.wake = std::min(orders.wake.value_or(Time::max()), announced_);
 }
 
@@ -80,13 +84,14 @@ void BrokerCore::poll(Time now, Orders& orders) {
   advance(now);
   announced_ = Time::min();  // this call announces at its end
   while (!due_.empty() && due_.top_key() <= now_) run_due(due_.top(), orders);
+  make_way(orders);
   orders.wake = next_deadline();
   announced_ = orders.wake.value_or(Time::max());
 }
 
 std::optional<Time> BrokerCore::next_deadline() const {
-  if (due_.empty()) return std::nullopt;
-  return due_.top_key();
+  const Time due = std::min(due_.empty() ? Time::max() : due_.top_key(), typing_due());
+  return due == Time::max() ? std::nullopt : std::optional(due);
 }
 
 }  // namespace sidepool::pool

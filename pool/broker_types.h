@@ -40,13 +40,16 @@ struct PoolLimits {
 struct BrokerLimits {
   std::uint32_t max_servers = 0;  // of the whole upstream; 0: only the pools' sizes count
   // Logins in flight of the whole upstream, first and trial logins of clients included. Those of clients
-  // leave one of them to the pools (when it is above 1): a client that never sends its password holds up only
-  // others like it.
+  // leave one of them to the pools (when it is above 1).
   std::uint32_t max_opening = 4;
   // An idle server that nobody can use is closed at once for whoever needs its slot. A server whose own queue
   // is not empty is taken away from it only for one who has waited this long: a change of hands between pools
   // or startup keys costs a login.
   Duration patience = std::chrono::seconds(1);
+  // A login whose client is asked for a password makes way for others after this long. Programs answer within
+  // a round trip, and for them a turn that is lost costs a connection; people and those who never answer must
+  // not hold up anybody.
+  Duration typing = std::chrono::milliseconds(250);
 };
 
 struct Waiter {
@@ -88,6 +91,13 @@ struct GrantSlot {
   Waiter waiter;
   ServerId server{};
 };
+// For session.worker: the client of this login is still typing and somebody else needs what the login holds.
+// Give the connection up (login_ended()) and let the client type on. If login_resumed() was called meanwhile
+// it has said so already.
+struct YieldLogin {
+  SessionId session;
+  ServerId server{};
+};
 // For waiter.session.worker: the pool exists now (another client's first login succeeded); the session no
 // longer waits for a slot and looks again what it needs: nothing, or a trial login.
 struct LookAgain {
@@ -98,7 +108,7 @@ struct LookAgain {
 struct Notify {
   Waiter waiter;
 };
-using Order = std::variant<OpenOne, Recall, CloseIdle, GrantSlot, LookAgain, Notify>;
+using Order = std::variant<OpenOne, Recall, CloseIdle, GrantSlot, YieldLogin, LookAgain, Notify>;
 
 // Collects what calls order; the calls append. Reused by its owner, so it stops allocating soon.
 struct Orders {

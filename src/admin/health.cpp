@@ -10,6 +10,10 @@ namespace {
 
 Life life_of(const Health& health) { return health.life ? health.life() : Life::Serving; }
 
+bool has_started(const Health& health) {
+  return life_of(health) != Life::Starting && (!health.started || health.started());
+}
+
 std::string refusal(const Health& health) {
   switch (life_of(health)) {
     case Life::Starting:
@@ -19,12 +23,16 @@ std::string refusal(const Health& health) {
     case Life::Serving:
       break;
   }
+  if (health.unready) {
+    if (std::string why = health.unready(); !why.empty()) return why;
+  }
+  if (!has_started(health)) return "proxy is not started";
   const Clients clients = health.clients ? health.clients() : Clients{};
   if (clients.max > 0 && clients.open >= clients.max) {
     return "max connections reached (open = " + std::to_string(clients.open) +
            ", max = " + std::to_string(clients.max) + ")";
   }
-  return health.unready ? health.unready() : std::string{};
+  return {};
 }
 
 // The loop that is furthest behind, if it hangs.
@@ -39,7 +47,7 @@ std::string hung_loop(const Health& health) {
 }  // namespace
 
 Answer startup(const Health& health) {
-  if (life_of(health) == Life::Starting) return {503, "error"};
+  if (!has_started(health)) return {503, "error"};
   return {200, "ok"};
 }
 
@@ -49,6 +57,8 @@ Answer readiness(const Health& health) {
   if (health.log_unready) health.log_unready(why);
   return {503, std::move(why)};
 }
+
+bool is_ready(const Health& health) { return refusal(health).empty(); }
 
 Answer liveness(const Health& health) {
   constexpr std::chrono::milliseconds kStep{25};

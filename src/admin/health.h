@@ -34,6 +34,9 @@ struct Health {
   std::function<std::vector<Heartbeat>()> heartbeats;
   // Told about each refusal of /readiness.
   std::function<void(const std::string&)> log_unready;
+  // Every instance has had its connection information once (the original does not serve before; cloudsql.md
+  // §9 row 4). Never false again after it was true.
+  std::function<bool()> started{};
 };
 
 // A loop that has not turned for so long hangs.
@@ -42,11 +45,13 @@ inline constexpr std::chrono::milliseconds kHung{5000};
 // up: the loops get this long to turn before they are called hung. Below a kubelet's default time-out of 1 s.
 inline constexpr std::chrono::milliseconds kGrace{500};
 
-// Bodies and codes are the Auth Proxy's (internal/healthcheck/healthcheck.go of 2.25), with three
-// differences: /readiness refuses from the first moment of a stop, refuses also above the limit of clients,
-// and /liveness can fail.
+// Bodies and codes are the Auth Proxy's (internal/healthcheck/healthcheck.go of 2.25), with these
+// differences: /readiness refuses from the first moment of a stop, above the limit of clients, and while an
+// instance has no certificate that is valid; and /liveness can fail.
 Answer startup(const Health& health);
 Answer readiness(const Health& health);
 Answer liveness(const Health& health);
+// What /readiness would say, without a line in the log.
+bool is_ready(const Health& health);
 
 }  // namespace sidepool::admin

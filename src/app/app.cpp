@@ -120,10 +120,10 @@ void App::publish_instances() {
         up->metrics.refreshed(status.expires);
         up->metrics.phase_done(metrics::DialPhase::Api, status.last_refresh);
       }
-      for (const auto& [reason, count] : status.failures) {
-        const auto seen = before.failures.find(reason);
+      for (const auto& [why, count] : status.failures) {
+        const auto seen = before.failures.find(why);
         for (auto n = seen == before.failures.end() ? 0 : seen->second; n < count; ++n) {
-          up->metrics.refresh_failed(reason, reason);
+          up->metrics.refresh_failed(why.reason, why.api_code);
         }
       }
     }
@@ -250,6 +250,14 @@ admin::Health App::health() {
   admin::Health h;
   h.life = [this] { return life_.load(); };
   h.clients = [this] { return admin::Clients{clients(), max_client_conn_}; };
+  h.started = [this] {
+    if (!cloudsql_ || cloudsql_->lazy())
+      return true;  // with --lazy-refresh only a client could bring it about
+    if (started_) return true;
+    const auto all = cloudsql_->status();
+    started_ = std::all_of(all.begin(), all.end(), [](const auto& s) { return s.successes > 0; });
+    return started_.load();
+  };
   h.unready = [this]() -> std::string {
     if (!cloudsql_) return {};
     for (const auto& s : cloudsql_->status()) {

@@ -102,6 +102,7 @@ class App {
   protocol::Buffer refusal_;  // for connections that no descriptor is left for
   std::atomic<admin::Life> life_{admin::Life::Starting};
   std::atomic<bool> quit_{false};
+  std::atomic<bool> started_{false};               // every instance has had connection information once
   std::atomic<std::uint32_t> max_client_conn_{0};  // of config_, for the threads of the HTTP servers
   std::vector<struct stat> files_{};               // of invocation_, as last seen
   Ending ending_ = Ending::No;

@@ -79,16 +79,17 @@ Status App::start() {
   if (!loop) return tl::unexpected(loop.error());
   loop_ = std::move(*loop);
   max_client_conn_ = config_->server.max_client_conn;
-  registry_ = std::make_unique<metrics::Registry>(worker_count(config_->server.workers),
-                                                  metrics::Identity{SIDEPOOL_VERSION, uuid(), {}}, [this] {
-                                                    metrics::ProcessGauges g;
-                                                    g.clients = clients();
-                                                    g.clients_limit = max_client_conn_;
-                                                    g.workers = static_cast<std::uint32_t>(workers_.size());
-                                                    g.log_lines_dropped = log::dropped();
-                                                    g.ready = life_.load() == admin::Life::Serving;
-                                                    return g;
-                                                  });
+  registry_ = std::make_unique<metrics::Registry>(
+      worker_count(config_->server.workers),
+      metrics::Identity{SIDEPOOL_VERSION, uuid(), config_->http.prometheus_namespace}, [this] {
+        metrics::ProcessGauges g;
+        g.clients = clients();
+        g.clients_limit = max_client_conn_;
+        g.workers = static_cast<std::uint32_t>(workers_.size());
+        g.log_lines_dropped = log::dropped();
+        g.ready = admin::is_ready(health());
+        return g;
+      });
   registry_->config_loaded(true, std::chrono::system_clock::now());
   using Step = Status (App::*)();
   for (const Step step : {&App::start_cloudsql, &App::start_upstreams, &App::start_workers, &App::open_doors,
@@ -112,6 +113,9 @@ Status App::start_cloudsql() {
   if (!config_->cloudsql.sqladmin_api_endpoint.empty())
     o.api.endpoint = config_->cloudsql.sqladmin_api_endpoint;
   o.api.user_agent = std::string("sidepool/") + SIDEPOOL_VERSION;
+  if (!config_->cloudsql.user_agent.empty()) o.api.user_agent += " " + config_->cloudsql.user_agent;
+  o.api.quota_project = config_->cloudsql.quota_project;
+  o.lazy = config_->cloudsql.lazy_refresh;
   o.log = [](cloudsql::LogLevel level, std::string_view text) {
     switch (level) {
       case cloudsql::LogLevel::Debug:

@@ -88,7 +88,8 @@ HttpRequest SqlAdmin::request(const InstanceName& name, std::string_view tail, c
           percent_encode(name.instance);
   r.url += tail;
   r.url += kQuery;
-  r.headers = {"User-Agent: " + options_.user_agent, "X-Goog-Api-Client: gl-cpp/20 " + options_.user_agent,
+  r.headers = {"User-Agent: " + options_.user_agent,
+               "X-Goog-Api-Client: gl-cpp/20 " + options_.user_agent.substr(0, options_.user_agent.find(' ')),
                "Accept: application/json"};
   if (!options_.quota_project.empty()) r.headers.push_back("X-Goog-User-Project: " + options_.quota_project);
   r.bearer = admin.text.copy();

@@ -58,6 +58,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kByReason
     {"tls", "Check the certificate authorities of this machine (package ca-certificates, SSL_CERT_FILE)."},
 }};
 
+constexpr long kTooMany = 429;
+constexpr Millis kQuotaPatience = std::chrono::seconds{30};
+
 std::string with_prefix(std::string_view prefix, std::string_view what) {
   std::string out{prefix};
   if (!out.empty()) out += ": ";
@@ -67,13 +70,15 @@ std::string with_prefix(std::string_view prefix, std::string_view what) {
 }  // namespace
 
 CallFailure no_answer(Error error, std::string_view prefix) {
+  // What follows from it is Google's side: an unreachable database is another error with another remedy.
+  if (error.code == Errc::Io || error.code == Errc::Timeout) error = {Errc::Api, 0, error.what, error.reason};
   error.what = with_prefix(prefix, error.what);
-  return {std::move(error), FailureKind::Transport, Millis{0}};
+  return {std::move(error), FailureKind::Transport, Millis{0}, {}};
 }
 
 CallFailure unusable(Error error, std::string_view prefix) {
   error.what = with_prefix(prefix, error.what);
-  return {std::move(error), FailureKind::Refused, Millis{0}};
+  return {std::move(error), FailureKind::Refused, Millis{0}, {}};
 }
 
 CallFailure refused(Errc code, std::string_view prefix, std::string_view who, const HttpResponse& response) {
@@ -88,8 +93,13 @@ CallFailure refused(Errc code, std::string_view prefix, std::string_view who, co
   what += text.message.empty() ? std::string{"no message"} : text.message;
   what += ", " + reason;
   const FailureKind kind = response.status >= 500 ? FailureKind::Server : FailureKind::Refused;
-  return {Error{code, static_cast<int>(response.status), std::move(what), std::move(reason)}, kind,
-          response.retry_after};
+  Millis patience = response.retry_after;
+  // Without a word about when: as long as the quota's own window is, nearly. Clients keep to it, too.
+  if (patience == Millis{0} &&
+      (response.status == kTooMany || what.find("ateLimitExceeded") != std::string::npos))
+    patience = kQuotaPatience;
+  return {Error{code, static_cast<int>(response.status), std::move(what), std::move(reason)}, kind, patience,
+          code == Errc::Api ? text.reason : std::string{}};
 }
 
 std::string_view remedy(const Error& error) noexcept {

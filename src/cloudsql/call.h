@@ -26,6 +26,8 @@ struct CallFailure {
   Error error;
   FailureKind kind = FailureKind::Refused;
   Millis retry_after{0};
+  // Google's errors[].reason, comma-joined, of an answer outside 2xx: the connector's cloudsql_error_code.
+  std::string api_code{};
 };
 template <class T>
 using CallResult = tl::expected<T, CallFailure>;

@@ -18,6 +18,7 @@ constexpr double kLimiterBurst = 2.0;
 // Google's requests for patience are honoured up to this; a wrong header must not switch an instance off.
 constexpr Millis kMaxRetryAfter = minutes{5};
 constexpr Millis kClockJump = seconds{30};
+constexpr Millis kMissed = seconds{10};
 
 Millis scaled(Millis t, double by) noexcept {
   return Millis{static_cast<Millis::rep>(static_cast<double>(t.count()) * by)};
@@ -77,17 +78,24 @@ BootTime RefreshSchedule::client_at(BootTime now) const noexcept {
   return std::min(patient, limiter_.available_at(now));
 }
 
-BootTime RefreshSchedule::background_at(BootTime now) const noexcept {
+BootTime RefreshSchedule::paced_at(BootTime now) const noexcept {
   return std::max({next_, hold_until_, limiter_.available_at(now)});
+}
+
+bool RefreshSchedule::lazily_due(Now now) const noexcept {
+  return lazy_ && !running_ && !wanted_ && paced_at(now.boot) <= now.boot;
 }
 
 RefreshSchedule::Answer RefreshSchedule::on_client(Now now) noexcept {
   const bool usable = valid(now.wall);
-  if (usable && !suspect_) return Answer::Serve;
+  if (usable && !suspect_) {
+    if (lazily_due(now)) wanted_ = true;
+    return Answer::Serve;
+  }
   if (running_ || wanted_) return Answer::Wait;
   // A refused certificate is replaced at the limiter's pace only, or an instance that refuses every
   // certificate would cost two calls in 5 s for ever.
-  if (usable && background_at(now.boot) > now.boot) return Answer::Serve;
+  if (usable && paced_at(now.boot) > now.boot) return Answer::Serve;
   if (usable || client_at(now.boot) <= now.boot) {
     wanted_ = true;
     return Answer::Wait;
@@ -130,7 +138,8 @@ void RefreshSchedule::failed(Now now, FailureKind kind, Millis retry_after, doub
   last_call_ = now.boot;
   retry_after = std::clamp(retry_after, Millis{0}, kMaxRetryAfter);
   hold_until_ = now.boot + retry_after;
-  next_ = now.boot + std::max(failure_delay(kind, failures_, u), retry_after);
+  // A fleet that was told the same time to come back does not come back at the same time.
+  next_ = now.boot + std::max(failure_delay(kind, failures_, u), scaled(retry_after, 1.0 + 0.2 * u));
   if (kind == FailureKind::Transport) limiter_.give_back(now.boot);
 }
 
@@ -149,11 +158,19 @@ BootTime RefreshSchedule::wake_at(Now now) const noexcept {
   return wanted_ ? std::min(background, client_at(now.boot)) : background;
 }
 
-bool ClockWatch::jumped(Now now) noexcept {
-  const Millis offset = now.wall.time_since_epoch() - now.boot;
-  const bool moved = offset_ && std::chrono::abs(offset - *offset_) > kClockJump;
-  offset_ = offset;
-  return moved;
+ClockWatch::Seen ClockWatch::look(Now now, BootTime until) noexcept {
+  if (!last_) {
+    last_ = now;
+    return {};
+  }
+  const Now last = std::exchange(*last_, now);
+  const Millis passed = now.boot - last.boot;
+  const Millis moved = (now.wall - last.wall) - passed;
+  const Millis slept = passed - (now.awake - last.awake);
+  if (std::chrono::abs(moved) > kClockJump) return {Event::WallMoved, moved};
+  if (slept > kMissed) return {Event::Slept, slept};
+  if (until != BootTime::max() && now.boot - until > kMissed) return {Event::Frozen, now.boot - until};
+  return {};
 }
 
 }  // namespace sidepool::cloudsql

@@ -9,11 +9,13 @@ namespace sidepool::cloudsql {
 
 using Millis = std::chrono::milliseconds;
 // The wall clock judges certificates; CLOCK_BOOTTIME, which runs on while the machine sleeps, paces calls.
+// CLOCK_MONOTONIC, which does not, only tells that it slept.
 using WallTime = std::chrono::sys_time<Millis>;
 using BootTime = Millis;
 struct Now {
   WallTime wall;
   BootTime boot;
+  Millis awake{0};
 };
 
 // How long a certificate that is valid for `left` is used before the next one is fetched: half of an hour and
@@ -53,8 +55,13 @@ class RefreshLimiter {
 // A waiting client may start a refresh 5 s after the last call or later, whatever the limiter says, unless
 // Google asked for more time: a lifted fault is noticed by the first client, and a permanent one costs a call
 // in 5 s.
+//
+// `lazy` (--lazy-refresh) takes the timer away and nothing else: what it would do is done for the next client
+// after that time, who gets what is there meanwhile.
 class RefreshSchedule {
  public:
+  explicit RefreshSchedule(bool lazy = false) noexcept : lazy_(lazy) {}
+
   enum class Answer : std::uint8_t {
     Serve,  // what is there is valid
     Wait,   // a refresh runs or starts as soon as should_start() says so
@@ -79,7 +86,8 @@ class RefreshSchedule {
 
   // What is there may be used: at-use check against the wall clock.
   bool valid(WallTime now) const noexcept { return expires_ && now < *expires_; }
-  bool suspected() const noexcept { return suspect_; }
+  // on_client() would say Serve and start nothing.
+  bool serves_at_once(Now now) const noexcept { return valid(now.wall) && !suspect_ && !lazily_due(now); }
   bool running() const noexcept { return running_; }
   unsigned failures() const noexcept { return failures_; }
   // When should_start() can become true by itself; BootTime::max() if only an event can do that.
@@ -87,7 +95,9 @@ class RefreshSchedule {
 
  private:
   BootTime client_at(BootTime now) const noexcept;
-  BootTime background_at(BootTime now) const noexcept;
+  BootTime paced_at(BootTime now) const noexcept;
+  BootTime background_at(BootTime now) const noexcept { return lazy_ ? BootTime::max() : paced_at(now); }
+  bool lazily_due(Now now) const noexcept;
 
   RefreshLimiter limiter_;
   std::optional<WallTime> expires_;
@@ -95,18 +105,34 @@ class RefreshSchedule {
   BootTime next_{0};        // background refresh, back-off included
   BootTime hold_until_{0};  // Retry-After
   unsigned failures_ = 0;   // in a row
+  const bool lazy_;
   bool running_ = false;
   bool wanted_ = false;  // a client waits for a refresh that has not started
   bool suspect_ = false;
 };
 
-// Notices that the wall clock moved against CLOCK_BOOTTIME (set by hand, restored snapshot).
+// Notices what happened to time between two looks at the clocks.
+//
+// Only a wall clock that moved calls for a refresh by itself: what it says of the certificate's end was wrong
+// before or is wrong now. After a sleep or a freeze CLOCK_BOOTTIME has gone on, so a refresh that is due is
+// due, and every use checks the end anyway (cloudsql.md §9 row 1).
 class ClockWatch {
  public:
-  bool jumped(Now now) noexcept;
+  enum class Event : std::uint8_t {
+    None,
+    WallMoved,  // against CLOCK_BOOTTIME: set by hand, restored snapshot
+    Slept,      // CLOCK_MONOTONIC stood still: the machine was suspended
+    Frozen,     // all clocks went on and the process did not run: SIGSTOP, a throttled container
+  };
+  struct Seen {
+    Event event = Event::None;
+    Millis by{0};  // how far, how long
+  };
+  // `until`: when the thread wanted to look again at the latest; BootTime::max() if it was at work.
+  Seen look(Now now, BootTime until) noexcept;
 
  private:
-  std::optional<Millis> offset_;
+  std::optional<Now> last_;
 };
 
 }  // namespace sidepool::cloudsql

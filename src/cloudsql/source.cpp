@@ -16,12 +16,19 @@ namespace {
 // people set: so the loop looks at both at least this often.
 constexpr Millis kMaxSleep = std::chrono::seconds{30};
 
+Millis read_clock(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return std::chrono::floor<Millis>(std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec});
+}
+
 Now system_now() {
-  timespec boot{};
-  clock_gettime(CLOCK_BOOTTIME, &boot);
-  return {
-      std::chrono::floor<Millis>(std::chrono::system_clock::now()),
-      std::chrono::floor<Millis>(std::chrono::seconds{boot.tv_sec} + std::chrono::nanoseconds{boot.tv_nsec})};
+  return {std::chrono::floor<Millis>(std::chrono::system_clock::now()), read_clock(CLOCK_BOOTTIME),
+          read_clock(CLOCK_MONOTONIC)};
+}
+
+std::string whole_seconds(Millis t) {
+  return std::to_string(std::chrono::round<std::chrono::seconds>(t).count()) + " s";
 }
 
 std::function<double()> system_random() {
@@ -47,8 +54,7 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
     source->log(LogLevel::Warning, endpoint + " is not https: access tokens travel in clear text");
   if (const std::string who = source->principal(); !who.empty()) source->tell_principal(who);
   try {
-    // The key takes as long as a call or two: it is made while the first ones are under way.
-    if (!source->key_) source->key_making_ = std::async(std::launch::async, make_client_key);
+    if (!source->lazy_) source->begin_key();
     source->thread_ = std::thread{[raw = source.get()] { raw->run(); }};
   } catch (const std::system_error& e) {
     return fail(Errc::Limit, "the api thread could not be started", e.code().value(), "threads");
@@ -58,6 +64,7 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
 
 CloudSql::CloudSql(SourceOptions options, Credentials credentials)
     : log_(std::move(options.log)),
+      lazy_(options.lazy),
       now_(options.now ? std::move(options.now) : system_now),
       credentials_text_(credentials.description),
       send_(std::move(options.send)),
@@ -100,12 +107,12 @@ void CloudSql::remove(const InstanceKey& key) {
 }
 
 InfoPtr CloudSql::current(const InstanceKey& key) const {
-  const WallTime wall = now_().wall;
+  const Now now = now_();
   const std::lock_guard lock{mutex_};
   const auto found = entries_.find(key);
   if (found == entries_.end()) return nullptr;
   const Entry& entry = *found->second;
-  return entry.schedule.valid(wall) && !entry.schedule.suspected() ? entry.info : nullptr;
+  return entry.schedule.serves_at_once(now) ? entry.info : nullptr;
 }
 
 void CloudSql::request(const InstanceKey& key, Callback callback) {
@@ -174,11 +181,7 @@ void CloudSql::stop() {
 
 CloudSql::Entry& CloudSql::entry_of(const InstanceKey& key) {
   EntryPtr& entry = entries_[key];
-  if (!entry) {
-    entry = std::make_shared<Entry>();
-    entry->key = key;
-    entry->stats.key = key;
-  }
+  if (!entry) entry = std::make_shared<Entry>(key, lazy_);
   return *entry;
 }
 
@@ -192,10 +195,15 @@ void CloudSql::deliver(std::vector<Delivery>&& deliveries) {
 
 void CloudSql::run() {
   std::unique_lock lock{mutex_};
+  BootTime until = BootTime::max();
   while (!stopped_) {
     woken_ = false;
     const Now now = now_();
-    look_at_clock(now);
+    if (const auto news = look_at_clock(now, std::exchange(until, BootTime::max())); !news.empty()) {
+      lock.unlock();
+      log(LogLevel::Info, news);
+      lock.lock();
+    }
     if (auto answers = answer_requests(now); !answers.empty()) {
       lock.unlock();
       deliver(std::move(answers));
@@ -207,6 +215,7 @@ void CloudSql::run() {
       continue;
     }
     const Millis sleep = std::clamp(next_wake(now) - now.boot, Millis{1}, kMaxSleep);
+    until = now.boot + sleep;
     changed_.wait_for(lock, sleep,
                       [this] { return stopped_ || woken_ || !requests_.empty() || !orphans_.empty(); });
   }
@@ -228,9 +237,22 @@ std::vector<CloudSql::Delivery> CloudSql::give_up() {
   return out;
 }
 
-void CloudSql::look_at_clock(Now now) {
-  if (!clock_.jumped(now)) return;
-  for (auto& [key, entry] : entries_) entry->schedule.force(now);
+// What to log, empty if time went by as always.
+std::string CloudSql::look_at_clock(Now now, BootTime until) {
+  using Event = ClockWatch::Event;
+  const auto seen = clock_.look(now, until);
+  switch (seen.event) {
+    case Event::None:
+      break;
+    case Event::WallMoved:
+      for (auto& [key, entry] : entries_) entry->schedule.force(now);
+      return "the wall clock was moved by " + whole_seconds(seen.by) + ": certificates are fetched anew";
+    case Event::Slept:
+      return "the machine slept for " + whole_seconds(seen.by);
+    case Event::Frozen:
+      return "the process did not run for " + whole_seconds(seen.by) + " (a throttled or frozen container?)";
+  }
+  return {};
 }
 
 std::vector<CloudSql::Delivery> CloudSql::answer_requests(Now now) {
@@ -274,7 +296,7 @@ void CloudSql::refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock
   const Now started = now_();
   entry->schedule.started(started);
   lock.unlock();
-  auto result = fetch(entry->key);
+  auto result = fetch(*entry);
   const bool done = result.has_value();
   lock.lock();
   auto settled = settle(*entry, std::move(result), started);
@@ -304,12 +326,14 @@ CloudSql::Settled CloudSql::settle(Entry& entry, CallResult<InfoPtr> result, Now
   } else if (result) {
     out.level = LogLevel::Error;
     out.news = note_failure(
-        entry, Error{Errc::Api, 0, "the new certificate of " + name + " is over on arrival", "clock"}, now);
+        entry,
+        unusable(Error{Errc::Api, 0, "the new certificate of " + name + " is over on arrival", "clock"}, ""),
+        now);
   } else {
     CallFailure& failure = result.error();
     entry.schedule.failed(now, failure.kind, failure.retry_after, random_());
     out.level = entry.schedule.valid(now.wall) ? LogLevel::Warning : LogLevel::Error;
-    out.news = note_failure(entry, std::move(failure.error), now);
+    out.news = note_failure(entry, std::move(failure), now);
     if (stopped_) out.news.clear();
   }
   const bool usable = entry.schedule.valid(now.wall);
@@ -321,16 +345,23 @@ CloudSql::Settled CloudSql::settle(Entry& entry, CallResult<InfoPtr> result, Now
 }
 
 // The line to log, empty if this error has been logged in the last minute.
-std::string CloudSql::note_failure(Entry& entry, Error error, Now now) {
-  ++entry.stats.failures[error.reason.empty() ? "unknown" : error.reason];
-  entry.stats.last_error = error.what;
-  entry.last_error = std::move(error);
-  const auto left_out = entry.gate.admit(entry.last_error.what, now.boot);
-  if (!left_out) return {};
+std::string CloudSql::note_failure(Entry& entry, CallFailure failure, Now now) {
+  constexpr std::size_t kMostReasons = 32;
+  auto& counts = entry.stats.failures;
+  RefreshFailure why{failure.error.reason.empty() ? "unknown" : failure.error.reason,
+                     std::move(failure.api_code)};
+  if (counts.size() >= kMostReasons && !counts.contains(why)) why = {"other"};
+  ++counts[why];
+  entry.last_error = std::move(failure.error);
+  entry.stats.last_error = entry.last_error.what;
+  const auto pass = entry.gate.admit(entry.last_error.what, now.boot);
+  if (!pass) return {};
   std::string line = entry.last_error.what;
-  if (const auto advice = remedy(entry.last_error); !advice.empty()) line += ". " + std::string{advice};
+  const auto advice = remedy(entry.last_error);
+  if (pass->first && !advice.empty()) line += ". " + std::string{advice};
   if (entry.schedule.valid(now.wall)) line += " (the certificate in use is still valid)";
-  if (*left_out > 0) line += " (the same " + std::to_string(*left_out) + " times more in the last minute)";
+  if (pass->left_out > 0)
+    line += " (the same " + std::to_string(pass->left_out) + " times more since it was last said)";
   return line;
 }
 

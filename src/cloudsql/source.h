@@ -40,6 +40,7 @@ struct SourceOptions {
   CredentialOptions credentials{};
   Environment environment{};
   ApiOptions api{};
+  bool lazy = false;  // --lazy-refresh: nothing is fetched before a client needs it
   LogHook log{};
   // Seams for tests; what is not set is libcurl, the system's clocks, its randomness and a fresh key.
   HttpSend send{};
@@ -48,13 +49,22 @@ struct SourceOptions {
   tls::KeyPtr key{};
 };
 
+// Why refreshes failed. `api_code` is the connector's label: Google's errors[].reason, comma-joined; nothing
+// unless the Admin API answered with an error.
+struct RefreshFailure {
+  std::string reason;
+  std::string api_code{};
+  friend auto operator<=>(const RefreshFailure&, const RefreshFailure&) = default;
+};
+
 struct InstanceStatus {
   InstanceKey key;
   bool valid = false;           // a dial would be served now
   bool failing = false;         // the last refresh failed
   WallTime expires{};           // of the certificate in use; the epoch if there never was one
   std::uint64_t successes = 0;  // refreshes
-  std::map<std::string, std::uint64_t> failures{};  // by reason
+  // At most 32 different ones; further ones count as "other", because the words are the answer's.
+  std::map<RefreshFailure, std::uint64_t> failures{};
   std::uint64_t dial_failures = 0;
   Millis last_refresh{0};    // how long the last successful refresh took, tokens included
   std::string last_error{};  // empty while things go well
@@ -94,6 +104,7 @@ class CloudSql {
   void report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind);
 
   std::vector<InstanceStatus> status() const;
+  bool lazy() const noexcept { return lazy_; }
   // E-mail of the principal; empty while it is not known (the metadata server is asked once).
   std::string principal() const;
   // For the start log: "Authorizing with …".
@@ -107,13 +118,18 @@ class CloudSql {
 
  private:
   struct Entry {
-    InstanceKey key;
+    Entry(InstanceKey name, bool lazy) : key(std::move(name)), schedule(lazy) { stats.key = key; }
+    const InstanceKey key;
     RefreshSchedule schedule;
     InfoPtr info;
     std::vector<Callback> waiters;
     Error last_error;
     LogGate gate;
     InstanceStatus stats;
+    // The api thread's own: of a refresh whose certificate was refused, for the next one soon after it. A
+    // refusal costs one call, whichever of the two calls it is.
+    std::optional<ConnectSettings> settings{};
+    BootTime settings_at{0};
   };
   using EntryPtr = std::shared_ptr<Entry>;
   using Delivery = std::pair<Callback, Answer>;
@@ -129,19 +145,21 @@ class CloudSql {
 
   // Under the lock.
   Entry& entry_of(const InstanceKey& key);
-  void look_at_clock(Now now);
+  std::string look_at_clock(Now now, BootTime until);
   std::vector<Delivery> answer_requests(Now now);
   EntryPtr next_refresh(Now now);
   BootTime next_wake(Now now) const;
   Settled settle(Entry& entry, CallResult<InfoPtr> result, Now started);
-  static std::string note_failure(Entry& entry, Error error, Now now);
+  static std::string note_failure(Entry& entry, CallFailure failure, Now now);
   std::vector<Delivery> give_up();
 
   // On the api thread, without the lock.
   void run();
   void refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock);
-  CallResult<InfoPtr> fetch(const InstanceKey& key);
+  CallResult<InfoPtr> fetch(Entry& entry);
+  CallResult<ConnectSettings> settings_of(Entry& entry, const Token& admin, const Caller& caller);
   CallResult<const Token*> token(Scope scope, const Caller& caller);
+  void begin_key();
   Status ensure_key();
   void learn_principal();
   void tell_principal(const std::string& name) const;
@@ -153,6 +171,7 @@ class CloudSql {
 
   // Set before the thread starts and never changed.
   const LogHook log_;
+  const bool lazy_;
   const std::function<Now()> now_;
   const std::string credentials_text_;
 

@@ -2,6 +2,7 @@
 // certificate.
 #include <algorithm>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "src/cloudsql/client_key.h"
@@ -13,6 +14,8 @@ namespace {
 // For everything that one refresh does, retries included.
 constexpr Millis kRefreshBudget = std::chrono::seconds{60};
 constexpr int kUnauthorized = 401;
+// How long the settings of a refresh whose certificate was refused serve the next one.
+constexpr Millis kSettingsServe = std::chrono::seconds{30};
 
 }  // namespace
 
@@ -40,12 +43,19 @@ CallResult<const Token*> CloudSql::token(Scope scope, const Caller& caller) {
   const Error* trouble = tokens_.trouble(scope);
   LogGate& gate = token_gates_[static_cast<std::size_t>(scope)];
   if (!trouble) gate.reset();
-  if (got && trouble && gate.admit(trouble->what, now_().boot)) {
+  const auto pass = got && trouble ? gate.admit(trouble->what, now_().boot) : std::nullopt;
+  if (pass) {
     std::string line = trouble->what + " (the token in use is still valid)";
-    if (const auto advice = remedy(*trouble); !advice.empty()) line += ". " + std::string{advice};
+    if (const auto advice = remedy(*trouble); pass->first && !advice.empty())
+      line += ". " + std::string{advice};
     log(LogLevel::Warning, line);
   }
   return got;
+}
+
+// The key takes as long as a call or two: it is made while the first ones are under way.
+void CloudSql::begin_key() {
+  if (!key_ && !key_making_.valid()) key_making_ = std::async(std::launch::async, make_client_key);
 }
 
 Status CloudSql::ensure_key() {
@@ -55,16 +65,30 @@ Status CloudSql::ensure_key() {
   return fail(Errc::Tls, "no RSA key could be made: " + tls::openssl_error(), 0, "key");
 }
 
-CallResult<InfoPtr> CloudSql::fetch(const InstanceKey& key) {
+CallResult<ConnectSettings> CloudSql::settings_of(Entry& entry, const Token& admin, const Caller& caller) {
+  if (auto kept = std::exchange(entry.settings, std::nullopt);
+      kept && now_().boot - entry.settings_at < kSettingsServe)
+    return std::move(*kept);
+  auto settings = api_.connect_settings(entry.key.instance, admin, caller);
+  if (!settings && settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+  entry.settings_at = now_().boot;
+  return settings;
+}
+
+CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
+  const InstanceKey& key = entry.key;
   const Caller caller = caller_within(now_().boot + kRefreshBudget);
+  try {
+    begin_key();
+  } catch (const std::system_error& e) {
+    return tl::unexpected(
+        unusable(Error{Errc::Limit, e.code().value(), "no thread for the making of the key", "threads"}, ""));
+  }
   const auto admin = token(Scope::Admin, caller);
   if (!admin) return tl::unexpected(admin.error());
   // The settings first: a refusal of both calls costs one.
-  auto settings = api_.connect_settings(key.instance, **admin, caller);
-  if (!settings) {
-    if (settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
-    return tl::unexpected(std::move(settings.error()));
-  }
+  auto settings = settings_of(entry, **admin, caller);
+  if (!settings) return tl::unexpected(std::move(settings.error()));
   const Token* login = nullptr;
   if (key.iam) {
     const auto got = token(Scope::Login, caller);
@@ -79,6 +103,7 @@ CallResult<InfoPtr> CloudSql::fetch(const InstanceKey& key) {
       tokens_.distrust(Scope::Admin);
       if (login) tokens_.distrust(Scope::Login);
     }
+    entry.settings = std::move(*settings);
     return tl::unexpected(pem.error());
   }
   const WallTime* login_end = login && login->expires ? &*login->expires : nullptr;

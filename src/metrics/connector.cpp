@@ -25,18 +25,16 @@ std::map<std::string, Bytes> bytes_by_upstream(const Registry& registry) {
 }
 
 struct Page {
-  explicit Page(const std::string& prefix)
-      : latency(histogram(prefix + "cloudsqlconn_dial_latency", "The distribution of dialer latencies (ms)")),
-        open(gauge(prefix + "cloudsqlconn_open_connections",
-                   "The current number of open Cloud SQL connections")),
-        failed(counter(prefix + "cloudsqlconn_dial_failure_count", "The number of failed dial attempts")),
-        refreshes(counter(prefix + "cloudsqlconn_refresh_success_count",
+  Page()
+      : latency(histogram("cloudsqlconn_dial_latency", "The distribution of dialer latencies (ms)")),
+        open(gauge("cloudsqlconn_open_connections", "The current number of open Cloud SQL connections")),
+        failed(counter("cloudsqlconn_dial_failure_count", "The number of failed dial attempts")),
+        refreshes(counter("cloudsqlconn_refresh_success_count",
                           "The number of successful certificate refresh operations")),
-        refresh_failures(counter(prefix + "cloudsqlconn_refresh_failure_count",
+        refresh_failures(counter("cloudsqlconn_refresh_failure_count",
                                  "The number of failed certificate refresh operations")),
-        sent(counter(prefix + "cloudsqlconn_bytes_sent", "The number of bytes sent to Cloud SQL")),
-        received(
-            counter(prefix + "cloudsqlconn_bytes_received", "The number of bytes received from Cloud SQL")) {}
+        sent(counter("cloudsqlconn_bytes_sent", "The number of bytes sent to Cloud SQL")),
+        received(counter("cloudsqlconn_bytes_received", "The number of bytes received from Cloud SQL")) {}
 
   // A series exists only after its first record.
   void add(const std::string& dialer, const std::string& instance, const UpstreamMetrics::Snapshot& now,
@@ -70,8 +68,7 @@ struct Page {
 void add_connector(const Registry& registry, Families& families) {
   const Identity& identity = registry.identity();
   const auto bytes = bytes_by_upstream(registry);
-  const std::string& ns = identity.connector_namespace;
-  Page page(ns.empty() ? std::string{} : ns + "_");
+  Page page;
   registry.each_upstream([&](const UpstreamMetrics& u) {
     if (!u.cloud_sql()) return;
     const auto found = bytes.find(u.upstream());

@@ -13,6 +13,9 @@ std::string page(const Registry& registry) {
   add_upstreams(registry, families);
   add_pools(registry, families);
   add_connector(registry, families);
+  const std::string& name_space = registry.identity().name_space;
+  if (!name_space.empty())
+    for (auto& family : families) family.name = name_space + "_" + family.name;
   return prometheus::TextSerializer().Serialize(families);
 }
 

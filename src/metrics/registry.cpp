@@ -71,7 +71,7 @@ void UpstreamMetrics::refresh_failed(std::string_view reason, std::string_view a
   }
 }
 
-void UpstreamMetrics::inherit_bytes(std::uint64_t sent, std::uint64_t received) {
+void UpstreamMetrics::add_bytes(std::uint64_t sent, std::uint64_t received) {
   const std::lock_guard lock(mutex_);
   now_.sent += sent;
   now_.received += received;
@@ -107,7 +107,7 @@ void Registry::remove_pool(PoolMetrics& pool) {
     received += block.from_servers.get();
   }
   for (auto& upstream : upstreams_) {
-    if (upstream.upstream() == pool.labels().upstream) upstream.inherit_bytes(sent, received);
+    if (upstream.upstream() == pool.labels().upstream) upstream.add_bytes(sent, received);
   }
   pools_.remove_if([&](const PoolMetrics& p) { return &p == &pool; });
 }

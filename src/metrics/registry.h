@@ -71,7 +71,7 @@ class UpstreamMetrics {
     double dials_milliseconds = 0;
     std::int64_t open = 0;
     bool was_open = false;
-    std::uint64_t sent = 0, received = 0;  // of pools that are gone
+    std::uint64_t sent = 0, received = 0;  // that no pool counts
   };
 
   UpstreamMetrics(std::string upstream, bool cloud_sql)
@@ -89,8 +89,9 @@ class UpstreamMetrics {
   void refreshed(std::chrono::system_clock::time_point certificate_expires);
   // `api_code`: Google's errors[].reason, comma-joined, if the API answered with an error.
   void refresh_failed(std::string_view reason, std::string_view api_code = {});
-  // Counts what a removed pool had transferred, so that the instance's totals do not fall.
-  void inherit_bytes(std::uint64_t sent, std::uint64_t received);
+  // What no pool counts: servers that clients have for themselves, and pools that are gone, so that the
+  // instance's totals do not fall.
+  void add_bytes(std::uint64_t sent, std::uint64_t received);
 
   const std::string& upstream() const { return upstream_; }
   bool cloud_sql() const { return cloud_sql_; }
@@ -116,9 +117,8 @@ using ProcessGaugesFn = std::function<ProcessGauges()>;
 
 struct Identity {
   std::string version;
-  std::string dialer_id;  // a random UUID per process: the connector's label cloudsql_dialer_id
-  std::string
-      connector_namespace;  // prefix of the cloudsqlconn_ names (--prometheus-namespace), may be empty
+  std::string dialer_id;   // a random UUID per process: the connector's label cloudsql_dialer_id
+  std::string name_space;  // put before every name with a '_' (--prometheus-namespace), may be empty
 };
 
 class Registry {

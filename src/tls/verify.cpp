@@ -226,6 +226,12 @@ std::optional<std::string> peer_common_name(const SSL* ssl) {
   return name;
 }
 
+bool same_certificate(const SSL* ours, const SSL* theirs) {
+  const X509* shown = SSL_get_certificate(ours);
+  const X509* seen = SSL_get0_peer_certificate(theirs);
+  return shown && seen && X509_cmp(shown, seen) == 0;
+}
+
 std::string verify_failure(const SSL* ssl) {
   if (const auto* text = static_cast<const std::string*>(SSL_get_ex_data(ssl, failure_index()))) return *text;
   const long code = SSL_get_verify_result(ssl);

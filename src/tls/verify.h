@@ -44,6 +44,9 @@ Status require_instance_certificate(SSL_CTX* ctx, std::string_view pem_bundle, I
 // one with a zero byte (somebody's name could be hidden behind it).
 std::optional<std::string> peer_common_name(const SSL* ssl);
 
+// The certificate that we show on one connection is the one that the peer shows on the other.
+bool same_certificate(const SSL* ours, const SSL* theirs);
+
 // Why the peer's certificate was refused in this connection's handshake; empty if it was not.
 std::string verify_failure(const SSL* ssl);
 

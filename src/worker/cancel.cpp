@@ -15,7 +15,7 @@ CancelConnection::CancelConnection(Worker& worker, const Server& server,
       requester_(std::move(requester)),
       dialer_(worker.loop(), *worker.shared().resolver, *this),
       timer_(&CancelConnection::on_timer) {
-  protocol::cancel_request(out_, server.state.backend_pid, server.cancel_key);
+  protocol::cancel_request(request_, server.state.backend_pid, server.cancel_key);
   ++upstream_.cancels;
 }
 
@@ -29,14 +29,22 @@ void CancelConnection::start() {
   if (upstream_.cancels.load() > conf.max_cancels)
     return over(true);  // nothing was sent, the server is as it was
   worker_.loop().arm_after(timer_, conf.cancel_timeout);
-  route_.start(worker_, upstream_, false,
-               [this](Result<upstream::Route> r, std::uint64_t) { on_route(std::move(r)); });
+  find_way();
+}
+
+void CancelConnection::find_way() {
+  route_.start(worker_, upstream_, false, [this](Result<upstream::Route> r, std::uint64_t epoch) {
+    epoch_ = epoch;
+    on_route(std::move(r));
+  });
 }
 
 void CancelConnection::on_route(Result<upstream::Route> route) {
   if (!route) return over(false);
   route->endpoints.assign(1, endpoint_);
-  out_.insert(out_.begin(), route->prologue.begin(), route->prologue.end());
+  out_ = route->prologue;
+  out_.insert(out_.end(), request_.begin(), request_.end());
+  sent_ = 0;
   dialer_.start(std::move(*route), worker_.loop().now() + worker_.local(upstream_).conf->pool.cancel_timeout);
 }
 
@@ -50,9 +58,20 @@ void CancelConnection::on_connected(upstream::Dialer&, upstream::Connected conne
   }
 }
 
-void CancelConnection::on_dial_failed(upstream::Dialer&, upstream::Failure) noexcept {
+void CancelConnection::on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept {
   const Worker::Turn turn(worker_);
-  over(false);
+  broke(failure.certificate_refused);
+}
+
+// A certificate that the instance does not accept any more is no reason to give up the server: once more with
+// a new one.
+void CancelConnection::broke(bool certificate_refused) {
+  if (!certificate_refused || !upstream_.is_cloudsql() || std::exchange(retried_, true)) return over(false);
+  upstream_.cloudsql()->report_dial_failure(upstream_.instance_key(), epoch_,
+                                            cloudsql::DialFailure::Certificate);
+  watch_.stop();
+  stream_.close();
+  find_way();
 }
 
 void CancelConnection::advance() {
@@ -66,7 +85,10 @@ void CancelConnection::advance() {
   for (;;) {  // nothing but the end is expected; an answer to the metadata exchange may come before it
     const auto r = stream_.read(worker_.scratch());
     if (r.status == io::Io::Closed) return over(true);
-    if (r.status == io::Io::Failed) return over(false);  // whether the server has read it cannot be known
+    if (r.status == io::Io::Failed) {  // whether the server has read it cannot be known
+      const auto* t = stream_.tls();
+      return broke(t && !t->received_any() && t->failure().certificate_refused());
+    }
     if (r.status != io::Io::Done) break;
   }
   watch_.arm(UV_READABLE);

@@ -20,10 +20,12 @@ class CancelConnection final : private upstream::Dialer::Owner {
   void start();
 
  private:
+  void find_way();
   void on_route(Result<upstream::Route> route);
   void on_connected(upstream::Dialer& dialer, upstream::Connected connected) noexcept override;
   void on_dial_failed(upstream::Dialer& dialer, upstream::Failure failure) noexcept override;
   void advance();
+  void broke(bool certificate_refused);
   void over(bool delivered);
   static void on_event(void* self, int events) noexcept;
   static void on_timer(TimerNode& node) noexcept;
@@ -38,8 +40,10 @@ class CancelConnection final : private upstream::Dialer::Owner {
   io::Stream stream_;
   io::FdWatch watch_;
   TimerNode timer_;
-  protocol::Buffer out_;
+  std::uint64_t epoch_ = 0;
+  protocol::Buffer request_, out_;
   std::size_t sent_ = 0;
+  bool retried_ = false;  // with a new certificate
   bool over_ = false;
 };
 

@@ -222,6 +222,11 @@ void Client::on_login_slot(pool::ServerId slot) {
   after();
 }
 
+void Client::on_yield_login(pool::ServerId slot) {
+  if (login_) login_->on_yield(slot);
+  after();
+}
+
 void Client::on_notify() {
   if (!session_ || session_->phase() != pool::Phase::Waiting || gone_) return;
   protocol::Buffer bytes;

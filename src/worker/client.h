@@ -47,6 +47,7 @@ class Client final : public Server::User {
   // ---- Told by the worker.
   void on_granted(std::unique_ptr<Server> server);
   void on_login_slot(pool::ServerId slot);
+  void on_yield_login(pool::ServerId slot);
   void on_look_again();
   void on_notify();
   void on_cancel_done(bool server_unfit);

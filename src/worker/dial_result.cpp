@@ -47,18 +47,19 @@ std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolE
   return server;
 }
 
-void note_dial(Upstream& upstream, const upstream::Timings& t) {
+void note_dial(Upstream& upstream, const upstream::Timings& t, Duration waited) {
   using metrics::DialPhase;
   const auto us = [](std::uint64_t n) { return std::chrono::microseconds(n); };
   auto& m = upstream.metrics;
   m.phase_done(DialPhase::Resolve, us(t.resolve));
   m.phase_done(DialPhase::Tcp, us(t.connect));
   m.phase_done(DialPhase::Tls, us(t.tls));
-  m.phase_done(DialPhase::Login, us(t.login));
-  m.dialed(us(t.resolve + t.connect + t.tls));
+  if (t.login > 0) m.phase_done(DialPhase::Login, us(t.login));
+  m.dialed(waited + us(t.resolve + t.connect + t.tls));
 }
 
-void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch) {
+void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch,
+                       Duration waited) {
   using metrics::DialPhase;
   DialPhase phase = DialPhase::Login;
   switch (failure.phase) {
@@ -75,7 +76,11 @@ void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std
       break;
   }
   upstream.metrics.phase_failed(phase);
-  if (failure.phase != upstream::Phase::Login) upstream.metrics.dial_failed();
+  if (failure.phase != upstream::Phase::Login) {
+    upstream.metrics.dial_failed();
+  } else if (const auto& t = failure.timings; t.connect > 0) {
+    upstream.metrics.dialed(waited + std::chrono::microseconds(t.resolve + t.connect + t.tls));
+  }
   if (!upstream.is_cloudsql()) return;
   const bool certificate = failure.certificate_refused || failure.phase == upstream::Phase::Tls;
   if (!certificate && failure.phase == upstream::Phase::Login) return;
@@ -84,17 +89,24 @@ void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std
       certificate ? cloudsql::DialFailure::Certificate : cloudsql::DialFailure::Tcp);
 }
 
-void log_upstream_error(const Upstream& upstream, const Error& error) {
-  static log::Limiter limiter(std::chrono::seconds(1));
-  const auto silenced = limiter.pass(steady_now());
-  if (!silenced) return;
+void log_upstream_error(Upstream& upstream, const Error& error) {
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(steady_now().time_since_epoch());
+  std::optional<cloudsql::LogGate::Pass> pass;
+  {
+    const std::lock_guard lock(upstream.errors.mutex);
+    pass = upstream.errors.gate.admit(error.what, now);
+  }
+  if (!pass) return;
   log::error("cannot connect to the database", {{"upstream", upstream.name},
                                                 {"reason", error.what},
-                                                {"remedy", remedy(error)},
-                                                {"left_out", *silenced}});
+                                                {"remedy", pass->first ? remedy(error) : std::string_view{}},
+                                                {"left_out", pass->left_out}});
 }
 
+namespace {
+
 std::string_view sqlstate_of(const Error& e) noexcept {
+  if (e.reason == "stopped") return "57P03";
   switch (e.code) {
     case Errc::Auth:
       return "28000";
@@ -103,7 +115,7 @@ std::string_view sqlstate_of(const Error& e) noexcept {
     case Errc::Limit:
       return "53300";
     case Errc::Config:
-      return "F0000";
+      return e.reason == "no_address" ? "08001" : "F0000";
     case Errc::Io:
     case Errc::Tls:
     case Errc::Timeout:
@@ -113,8 +125,62 @@ std::string_view sqlstate_of(const Error& e) noexcept {
   return "08001";
 }
 
+// Reasons whose text names an address, a host or a file, and what is said in its place.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kOfDials{{
+    {"refused", "it refuses connections"},
+    {"timeout", "it does not answer in time"},
+    {"unreachable", "there is no route to it"},
+    {"dns", "its host name cannot be resolved"},
+    {"closed", "it closed the connection"},
+    {"tls", "TLS with it failed"},
+    {"certificate", "its certificate was not accepted"},
+    {"client_certificate", "it did not accept our certificate"},
+    {"tls_refused", "it does not support TLS, but the configuration requires it"},
+}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kOfCalls{{
+    {"resolve", "the host name of the API cannot be resolved"},
+    {"connect", "no connection to the API can be made"},
+    {"timeout", "the API does not answer in time"},
+    {"tls", "TLS with the API failed"},
+    {"transport", "the connection to the API broke"},
+    {"too_large", "the answer of the API is too large"},
+}};
+
+template <std::size_t kSize>
+std::string_view find_words(const std::array<std::pair<std::string_view, std::string_view>, kSize>& table,
+                            std::string_view reason) noexcept {
+  for (const auto& [key, words] : table)
+    if (key == reason) return words;
+  return {};
+}
+
+}  // namespace
+
+ClientError for_client(const Error& e) {
+  ClientError out{sqlstate_of(e), {}, {}, remedy(e)};
+  const bool cloud = e.code == Errc::Api || (e.code == Errc::Auth && e.sys >= 400);
+  if (e.reason == "stopped") {
+    out.message = "sidepool is shutting down";
+  } else if (e.reason == "credentials" || e.reason == "no_credentials") {
+    out.message = "sidepool has no usable credentials for the Cloud SQL instance";
+  } else if (cloud && e.sys == 0 && !find_words(kOfCalls, e.reason).empty()) {
+    out.message = "the Cloud SQL instance cannot be used: " + std::string(find_words(kOfCalls, e.reason));
+  } else if (cloud) {
+    out.message = "the Cloud SQL instance cannot be used: " + e.reason;
+    out.detail = e.what;
+  } else if (e.code == Errc::Io || e.code == Errc::Tls || e.code == Errc::Timeout) {
+    out.message = "cannot connect to the database";
+    if (const auto words = find_words(kOfDials, e.reason); !words.empty())
+      out.message += ": " + std::string(words);
+  } else {
+    out.message = e.what;
+  }
+  return out;
+}
+
 std::string_view remedy(const Error& e) noexcept {
-  if (e.code == Errc::Api) return cloudsql::remedy(e);
+  if (e.code == Errc::Api || e.reason == "no_address" || (e.code == Errc::Auth && e.sys >= 400))
+    return cloudsql::remedy(e);
   if (e.reason == "refused") return "Check that the database runs and listens at this address.";
   if (e.reason == "timeout" || e.reason == "unreachable") {
     return "Check the address, the IP type (public or private), routes and firewalls.";

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/encode.h"
 #include "protocol/login.h"
 #include "src/upstream/attempt.h"
 #include "src/upstream/connector.h"
@@ -20,14 +21,25 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
 std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
                                     upstream::Ready ready, std::uint64_t startup = 0);
 
-void note_dial(Upstream& upstream, const upstream::Timings& timings);
-// Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew.
-void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch);
-// At most one line per upstream and second.
-void log_upstream_error(const Upstream& upstream, const Error& error);
+// `waited`: for the way, in front of the dial.
+void note_dial(Upstream& upstream, const upstream::Timings& timings, Duration waited);
+// Also tells the Cloud SQL side, which may have to fetch addresses or a certificate anew. What failed at the
+// login only was a dial all the same.
+void note_dial_failure(Upstream& upstream, const upstream::Failure& failure, std::uint64_t epoch,
+                       Duration waited);
+// An error that repeats is logged once a minute with a count, its remedy once.
+void log_upstream_error(Upstream& upstream, const Error& error);
 
-// For a client: the class of the failure, and what may help.
-std::string_view sqlstate_of(const Error& error) noexcept;
+// What a client is told of a failed attempt. It need not have logged in, so addresses, host names and files
+// stay in the log; Google's own words and what may help are told (product.md §6: SQLSTATE, reason, remedy).
+struct ClientError {
+  std::string_view sqlstate;
+  std::string message;
+  std::string detail;
+  std::string_view hint;
+  protocol::ErrorFields fields() const { return {"FATAL", sqlstate, message, detail, hint}; }
+};
+ClientError for_client(const Error& error);
 std::string_view remedy(const Error& error) noexcept;
 // An ErrorResponse with this body, as the server sent it.
 void raw_error(protocol::Buffer& out, protocol::Bytes body);

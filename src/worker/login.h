@@ -20,6 +20,8 @@ class Login final : public upstream::Connector::Owner {
 
   void on_readable();
   void on_slot(pool::ServerId slot);
+  // The client is still typing, and somebody else needs what this login holds.
+  void on_yield(pool::ServerId slot);
   void on_look_again();
   // The client has left.
   void cancel();
@@ -66,6 +68,8 @@ class Login final : public upstream::Connector::Owner {
   void on_ready(upstream::Connector& connector, upstream::Ready ready) noexcept override;
   void on_connect_failed(upstream::Connector& connector, upstream::Failure failure) noexcept override;
   void answer_database();
+  void ask_for_database();
+  void lose_turn();
   void logged_in(upstream::Ready ready);
   void tell_failure(const upstream::Failure& failure);
   void end_slot(io::Stream stream, bool say_terminate);
@@ -93,6 +97,7 @@ class Login final : public upstream::Connector::Owner {
   bool direct_ = false;         // TLS from the first byte
   bool asking_ = false;         // the client has been asked and has not answered
   bool database_asks_ = false;  // the connector waits for the password
+  bool waits_ = false;          // the broker knows that
   bool retried_ = false;        // with a new certificate
 };
 

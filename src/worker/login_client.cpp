@@ -247,8 +247,8 @@ void Login::decide() {
   const auto& s = accept_.startup();
   pool_ = up_->shared->find(s.database, s.user);
   if (!pool_) return want_slot(false);
-  if (password_)
-    return want_slot(true);  // a trial login that was sent back: the client has been asked already
+  if (password_)  // the client has been asked already
+    return known_by_now() ? admit(*pool_) : want_slot(true);
   if (up_->conf->client_auth == conf::ClientAuth::Trust) return trust();
   switch (pool_->remembered.check(worker_.loop().now(), up_->conf->pool.auth_ttl)) {
     case Remembered::Check::Admit:
@@ -307,9 +307,14 @@ void Login::ask_password() {
 void Login::on_password() {
   asking_ = false;
   password_.emplace(accept_.password());
-  if (database_asks_) return answer_database();
+  const bool in_time =
+      !std::exchange(waits_, false) || up_->shared->broker.login_resumed(*slot_, steady_now());
+  if (database_asks_ && in_time) return answer_database();
+  if (database_asks_) lose_turn();
+  // Meanwhile another client's login may have made the pool.
+  if (!pool_) pool_ = up_->shared->find(accept_.startup().database, accept_.startup().user);
   if (known_by_now()) return admit(*pool_);
-  want_slot(true);
+  want_slot(pool_ != nullptr);
 }
 
 // Whether the last login at the database answers for this client too.

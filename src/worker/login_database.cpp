@@ -48,6 +48,18 @@ void Login::on_slot(pool::ServerId slot) {
   connect();
 }
 
+// The client types on, without a connection: with its answer another one is made.
+void Login::on_yield(pool::ServerId slot) {
+  if (slot_ == slot && asking_ && database_asks_) lose_turn();
+}
+
+void Login::lose_turn() {
+  auto connection = connector_ ? connector_->give_up() : io::Stream{};
+  connector_.reset();
+  database_asks_ = waits_ = false;
+  end_slot(std::move(connection), false);
+}
+
 // Another client's first login has succeeded: the pool is there now.
 void Login::on_look_again() {
   ticket_.reset();
@@ -73,9 +85,8 @@ void Login::connect() {
 
 void Login::on_route(Result<upstream::Route> route) {
   if (!route) {
-    upstream::Failure f;
-    f.error = std::move(route.error());
-    return tell_failure(f);
+    up_->shared->metrics.login_failed(route.error().reason);
+    return refuse(for_client(route.error()).fields());
   }
   connector_ = std::make_unique<upstream::Connector>(worker_.loop(), *worker_.shared().resolver, *this);
   connector_->start(std::move(*route),
@@ -111,7 +122,7 @@ void Login::answer_database() {
   } else if (password_) {
     login.answer_password(password_->view());
   } else if (may_ask_cleartext()) {
-    return ask_password();
+    return ask_for_database();
   } else {
     return pass_through();
   }
@@ -120,10 +131,19 @@ void Login::answer_database() {
   connector_->resume();
 }
 
+void Login::ask_for_database() {
+  ask_password();
+  if (!asking_ || !slot_) return;  // the answer was there already
+  waits_ = true;
+  pool::Orders orders;
+  up_->shared->broker.login_waits(*slot_, steady_now(), orders);
+  worker_.carry_out(*up_->shared, orders);
+}
+
 void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   const Worker::Turn turn(worker_);
   auto& client = client_;
-  note_dial(*up_->shared, ready.connection.timings);
+  note_dial(*up_->shared, ready.connection.timings, route_.waited());
   logged_in(std::move(ready));
   client.event_done();
 }
@@ -173,10 +193,12 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
   const Worker::Turn turn(worker_);
   auto& client = client_;
   const bool certificate = failure.certificate_refused;
-  note_dial_failure(*up_->shared, failure, epoch_);
+  note_dial_failure(*up_->shared, failure, epoch_, route_.waited());
   if (certificate && up_->shared->is_cloudsql() && !std::exchange(retried_, true)) {
     connector_.reset();  // before any client hears of it: once more with a new certificate
     connect();
+  } else if (asking_) {
+    lose_turn();  // the server lost patience with the client, who has not
   } else {
     tell_failure(failure);
   }
@@ -196,8 +218,7 @@ void Login::tell_failure(const upstream::Failure& failure) {
     return client_.finish();
   }
   log_upstream_error(up, failure.error);
-  const auto hint = remedy(failure.error);
-  refuse({"FATAL", sqlstate_of(failure.error), failure.error.what, {}, hint});
+  refuse(for_client(failure.error).fields());
 }
 
 void Login::pass_through() {

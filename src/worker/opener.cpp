@@ -23,12 +23,12 @@ pool::OpenError open_error(const upstream::Failure& f) {
             "the database does not accept the password it did before"};
   }
   if (f.server_error.empty()) {
-    const auto code = sqlstate_of(f.error);
-    return {code == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable, std::string(code),
-            f.error.what};
+    auto told = for_client(f.error);
+    return {told.sqlstate == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable,
+            std::string(told.sqlstate), std::move(told.message)};
   }
   const auto e = protocol::ErrorView::decode(f.server_error);
-  if (!e) return {pool::OpenFailure::Unreachable, "08006", f.error.what};
+  if (!e) return {pool::OpenFailure::Unreachable, "08006", for_client(f.error).message};
   return {pool::classify_login_error(e->code), std::string(e->code), std::string(e->message)};
 }
 
@@ -51,7 +51,6 @@ void Opener::start() {
 
 void Opener::on_route(Result<upstream::Route> route) {
   if (!route) {
-    log_upstream_error(upstream_, route.error());
     upstream::Failure f;
     f.error = route.error();
     return failed(open_error(f));
@@ -81,7 +80,7 @@ void Opener::on_need_password(upstream::Connector& c) noexcept {
 
 void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial(upstream_, ready.connection.timings);
+  note_dial(upstream_, ready.connection.timings, route_.waited());
   const auto rest = std::exchange(ready.rest, {});
   auto server = make_server(order_.server, upstream_, pool_, std::move(ready), order_.startup);
   worker_.counters(*pool_).server_logins.add();
@@ -99,7 +98,10 @@ void Opener::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
 
 void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial_failure(upstream_, failure, epoch_);
+  note_dial_failure(upstream_, failure, epoch_, route_.waited());
+  // Once more with a new certificate, before any client hears of it.
+  if (failure.certificate_refused && upstream_.is_cloudsql() && !std::exchange(retried_, true))
+    return start();
   log_upstream_error(upstream_, failure.error);
   auto error = open_error(failure);
   if (error.kind == pool::OpenFailure::BadCredential) pool_->remembered.distrust();

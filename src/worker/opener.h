@@ -29,6 +29,7 @@ class Opener final : private upstream::Connector::Owner {
   std::uint64_t epoch_ = 0;
   upstream::Connector connector_;
   bool over_ = false;
+  bool retried_ = false;  // with a new certificate
 };
 
 }  // namespace sidepool::worker

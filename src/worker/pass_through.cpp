@@ -6,6 +6,7 @@
 #include "protocol/encode.h"
 #include "protocol/messages.h"
 #include "src/base/random.h"
+#include "src/tls/verify.h"
 #include "src/worker/client.h"
 #include "src/worker/dial_result.h"
 
@@ -15,7 +16,10 @@ using protocol::Bytes;
 
 namespace {
 constexpr int kReadsPerTurn = 8;
-}
+constexpr std::uint32_t kMostMechanisms = 1024, kMostAnswer = 4096;
+constexpr Duration kTellMetrics = std::chrono::seconds(5);  // as the connector does
+constexpr std::string_view kBinding = "-PLUS";
+}  // namespace
 
 PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest)
     : client_(client),
@@ -76,10 +80,8 @@ void PassThrough::connect() {
                [this](Result<upstream::Route> route, std::uint64_t epoch) {
                  epoch_ = epoch;
                  if (!route) return fail(route.error());
-                 if (!route->prologue.empty()) {
-                   first_.insert(first_.begin(), route->prologue.begin(), route->prologue.end());
-                   reply_.emplace();
-                 }
+                 if (!route->prologue.empty()) reply_.emplace();
+                 out_.append(route->prologue);
                  dialer_.start(std::move(*route),
                                worker_.loop().now() + up_.conf->pool.server_connect_timeout);
                });
@@ -98,11 +100,14 @@ void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected)
   server_->endpoint = std::move(connected.endpoint);
   server_->user = this;
   up_.shared->metrics.opened();
+  note_dial(*up_.shared, connected.timings, route_.waited());
   if (!server_->watch_on(worker_)) {
     fail({Errc::Limit, 0, "out of file descriptors", "limit"});
   } else {
-    to_server(first_);
-    protocol::Buffer{}.swap(first_);
+    out_.append(first_);
+    sent_ += first_.size();
+    if (out_.flush(server_->stream).status == io::Io::Failed)
+      out_.clear();  // what it said is read, then its end
     update();
   }
   client_.event_done();
@@ -110,22 +115,66 @@ void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected)
 
 void PassThrough::on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept {
   const Worker::Turn turn(worker_);
-  note_dial_failure(*up_.shared, failure, epoch_);
-  log_upstream_error(*up_.shared, failure.error);
-  fail(failure.error);
+  note_dial_failure(*up_.shared, failure, epoch_, route_.waited());
+  if (once_more(failure.certificate_refused)) {
+    connect();
+  } else {
+    log_upstream_error(*up_.shared, failure.error);
+    fail(failure.error);
+  }
   client_.event_done();
 }
 
+// Before any client hears of it: a certificate that the instance refuses is replaced, once.
+bool PassThrough::once_more(bool certificate_refused) {
+  if (!certificate_refused || !up_.shared->is_cloudsql() || std::exchange(retried_, true)) return false;
+  out_.clear();
+  reply_.reset();
+  return true;
+}
+
 void PassThrough::fail(const Error& error) {
+  if (in_login_) up_.shared->metrics.login_failed(error.reason);
+  refuse(for_client(error).fields());
+}
+
+void PassThrough::refuse(const protocol::ErrorFields& why) {
   protocol::Buffer bytes;
-  protocol::error_response(bytes, {"FATAL", sqlstate_of(error), error.what, {}, remedy(error)});
+  protocol::error_response(bytes, why);
   client_.send(bytes);
   end();
   client_.finish();
 }
 
+// The end of the server's stream. Under TLS 1.3 that is also how an instance refuses our certificate
+// (cloudsql.md §1.9).
+void PassThrough::server_ended() {
+  upstream::Failure f;
+  f.phase = upstream::Phase::Login;
+  f.error = {Errc::Io, 0, "the server closed the connection during login", "closed"};
+  const auto* t = server_->stream.tls();
+  if (t && !t->received_any() && t->failure().certificate_refused()) {
+    f.phase = upstream::Phase::Tls;
+    f.certificate_refused = true;
+    f.error = {Errc::Tls, 0, "the instance refused the certificate: " + server_->stream.error_text(),
+               "client_certificate"};
+  }
+  if (in_login_ && !heard_) note_dial_failure(*up_.shared, f, epoch_, route_.waited());
+  if (once_more(f.certificate_refused)) {
+    worker_.close(std::move(server_), false);
+    return start();
+  }
+  if (in_login_ && !told_) {
+    log_upstream_error(*up_.shared, f.error);
+    return fail(f.error);
+  }
+  end();
+  client_.finish();
+}
+
 void PassThrough::on_client_event(int events) {
-  if (!server_ && (events & UV_DISCONNECT) != 0) return client_.hang_up();  // its place in the queue is free
+  // Its place in the queue is free.
+  if ((!server_ || !heard_) && (events & UV_DISCONNECT) != 0) return client_.hang_up();
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0) read_client();
   update();
 }
@@ -141,12 +190,12 @@ void PassThrough::on_server_event(Server&, int events) noexcept {
 }
 
 void PassThrough::read_client() {
-  for (int i = 0; i < kReadsPerTurn && server_ && out_.empty(); ++i) {
+  for (int i = 0; i < kReadsPerTurn && server_ && heard_ && out_.empty(); ++i) {
     const auto to = worker_.scratch();
     const auto r = client_.stream().read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     if (r.status != io::Io::Done) return client_.hang_up();
-    to_server(to.first(r.n));
+    withheld_ ? first_answer(to.first(r.n)) : to_server(to.first(r.n));
     if (r.n < to.size() && !client_.stream().holds_input()) return;
   }
 }
@@ -156,10 +205,7 @@ void PassThrough::read_server() {
     const auto to = worker_.scratch();
     const auto r = server_->stream.read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
-    if (r.status != io::Io::Done) {
-      end();
-      return client_.finish();
-    }
+    if (r.status != io::Io::Done) return server_ended();
     from_server(to.first(r.n));
     if (!server_ || (r.n < to.size() && !server_->stream.holds_input())) return;
   }
@@ -174,6 +220,12 @@ void PassThrough::from_server(Bytes in) {
     }
     reply_.reset();
   }
+  if (in.empty()) return;
+  if (!std::exchange(heard_, true)) {
+    protocol::wipe(first_);
+    protocol::Buffer{}.swap(first_);
+  }
+  received_ += in.size();
   while (in_login_ && !over_ && !in.empty()) {
     const auto s = framer_.next(in);
     if (!s) {
@@ -189,6 +241,7 @@ void PassThrough::welcome_message(const protocol::Slice& s) {
   if (s.type == 'R') return authentication_message(s);
   if (s.type == 'K' && s.body_size <= protocol::kMaxCancelKey + 4) return whole(s) ? key_message() : void();
   if (s.type == 'Z' && s.last) in_login_ = false;
+  if (s.type == 'E') told_ = true;
   client_.send(s.bytes);
 }
 
@@ -202,19 +255,74 @@ bool PassThrough::whole(const protocol::Slice& s) {
 // A server that lets the client in unasked knows us by our certificate or our address: not every listener may
 // use that (product.md §4.2), here as little as in a pool.
 void PassThrough::authentication_message(const protocol::Slice& s) {
-  constexpr std::uint32_t kSizeOfOk = 4;
-  if (s.body_size != kSizeOfOk) {
+  constexpr std::uint32_t kOk = 0, kSasl = 10, kSizeOfOk = 4;
+  if (s.body_size < kSizeOfOk || s.body_size > kMostMechanisms) {
     asked_ = true;
     client_.send(s.bytes);
     return;
   }
   if (!whole(s)) return;
-  const bool ok = protocol::load_be32(part_.data() + 5) == 0;
+  const auto kind = protocol::load_be32(part_.data() + 5);
+  if (kind == kSasl) {
+    asked_ = true;
+    return offer_mechanisms();
+  }
+  const bool ok = kind == kOk && s.body_size == kSizeOfOk;
   if (ok && !asked_ && !client_.entrance().trusted()) {
     return fail({Errc::Auth, 0, "this listener may not use a login without a password", "listener"});
   }
   asked_ = asked_ || !ok;
   client_.send(part_);
+}
+
+// Channel binding ties the login to one TLS connection, and between client and server there are two, or one
+// and none: what cannot hold is not offered. libpq without TLS would end the connection at the sight of it.
+void PassThrough::offer_mechanisms() {
+  // It is to the server's certificate (tls-server-end-point, RFC 5929 §4): sidepool may have the same.
+  const auto *client = client_.stream().tls(), *server = server_->stream.tls();
+  if (client && server && tls::same_certificate(client->ssl(), server->ssl()))
+    return void(client_.send(part_));
+  const std::string_view list = protocol::as_text(Bytes(part_).subspan(9));
+  std::vector<std::string_view> offered;
+  for (std::size_t at = 0; at < list.size() && list[at] != '\0';) {
+    const auto name = list.substr(at, list.find('\0', at) - at);
+    at += name.size() + 1;
+    name.ends_with(kBinding) ? void(withheld_ = true) : offered.push_back(name);
+  }
+  if (offered.empty()) {
+    return refuse({"FATAL",
+                   "28000",
+                   "the database accepts only logins that are bound to their TLS connection",
+                   "TLS ends at sidepool.",
+                   {}});
+  }
+  withheld_ = withheld_ && client_.stream().tls();
+  protocol::Buffer bytes;
+  protocol::authentication_sasl(bytes, offered);
+  client_.send(bytes);
+}
+
+// A client inside TLS that could bind and believes that the server cannot says so in its first answer (flag
+// "y", RFC 5802 §6) and signs it; the server, which can, takes that for an attack. It is told what to do.
+void PassThrough::first_answer(Bytes in) {
+  answer_.insert(answer_.end(), in.begin(), in.end());
+  if (answer_.size() < 5) return;
+  const auto size = protocol::load_be32(answer_.data() + 1);
+  const bool looked_at = answer_[0] == 'p' && size >= 4 && size <= kMostAnswer;
+  if (looked_at && answer_.size() < size + 1U) return;
+  withheld_ = false;
+  if (looked_at) {
+    const auto body = protocol::as_text(Bytes(answer_).subspan(5, size - 4));
+    const auto data = body.find('\0') + 1 + 4;  // the mechanism's name and the length
+    if (data < body.size() && body.starts_with("SCRAM-") && body[data] == 'y') {
+      return refuse({"FATAL", "28000", "channel binding is not possible through sidepool",
+                     "There are two TLS connections between this client and the database.",
+                     "Connect with channel_binding=disable (PGCHANNELBINDING)."});
+    }
+  }
+  to_server(answer_);
+  protocol::wipe(answer_);
+  protocol::Buffer{}.swap(answer_);
 }
 
 // The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.
@@ -233,6 +341,7 @@ void PassThrough::key_message() {
 
 void PassThrough::to_server(Bytes bytes) {
   if (!server_) return;
+  sent_ += bytes.size();
   if (out_.empty() && !server_->stream.holds_output()) {
     const auto r = server_->stream.write(bytes);
     if (r.status == io::Io::Failed) return;  // what it said before is read, and then its end
@@ -241,12 +350,19 @@ void PassThrough::to_server(Bytes bytes) {
   if (!bytes.empty()) out_.append(bytes);
 }
 
+void PassThrough::tell_metrics() {
+  told_metrics_ = worker_.loop().now();
+  if (sent_ + received_ > 0)
+    up_.shared->metrics.add_bytes(std::exchange(sent_, 0), std::exchange(received_, 0));
+}
+
 void PassThrough::update() {
+  if (worker_.loop().now() - told_metrics_ >= kTellMetrics) tell_metrics();
   if (server_) {
     const int write = !out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
     server_->watch.arm(write | (client_.has_output() ? 0 : UV_READABLE));
   }
-  const int read = !server_ ? UV_DISCONNECT : out_.empty() ? UV_READABLE : 0;
+  const int read = !server_ || !heard_ ? UV_DISCONNECT : out_.empty() ? UV_READABLE : 0;
   client_.arm((client_.has_output() ? UV_WRITABLE : 0) | read);
 }
 
@@ -258,6 +374,7 @@ void PassThrough::on_client_gone() { end(); }
 
 void PassThrough::end() {
   over_ = true;
+  tell_metrics();
   route_.cancel();
   dialer_.cancel();
   pool::Orders orders;

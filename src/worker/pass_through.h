@@ -40,7 +40,10 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void connect();
   void on_connected(upstream::Dialer& dialer, upstream::Connected connected) noexcept override;
   void on_dial_failed(upstream::Dialer& dialer, upstream::Failure failure) noexcept override;
+  bool once_more(bool certificate_refused);
   void fail(const Error& error);
+  void refuse(const protocol::ErrorFields& why);
+  void server_ended();
   void read_client();
   void read_server();
   void from_server(protocol::Bytes in);
@@ -48,6 +51,9 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   bool whole(const protocol::Slice& s);
   void key_message();
   void authentication_message(const protocol::Slice& s);
+  void offer_mechanisms();
+  void first_answer(protocol::Bytes in);
+  void tell_metrics();
   void to_server(protocol::Bytes bytes);
   void update();
   void end();
@@ -55,7 +61,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   Client& client_;
   Worker& worker_;
   LocalUpstream& up_;
-  protocol::Buffer first_;  // prologue and startup packet
+  protocol::Buffer first_;  // what the client has sent before the server has said anything
   const Time login_until_;
   std::optional<pool::Ticket> ticket_;
   std::optional<pool::ServerId> slot_;
@@ -66,8 +72,15 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   io::Outbox out_;  // to the server
   std::optional<cloudsql::MdxReply> reply_;
   protocol::Framer framer_{(1U << 30) - 1};
-  protocol::Buffer part_;  // a message that is looked at, in pieces
+  protocol::Buffer part_;                  // a message of the server that is looked at, in pieces
+  protocol::Buffer answer_;                // the same of the client
+  std::uint64_t sent_ = 0, received_ = 0;  // bytes that the metrics do not know yet
+  Time told_metrics_{};
+  bool heard_ = false;     // the server has said something
+  bool told_ = false;      // the server has said why it ends
+  bool retried_ = false;   // with a new certificate
   bool asked_ = false;     // the server has asked the client to prove who it is
+  bool withheld_ = false;  // it offered channel binding, and the client's answer is yet to come
   bool in_login_ = true;   // until the first ReadyForQuery
   bool over_ = false;
 };

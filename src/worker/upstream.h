@@ -60,6 +60,10 @@ class Upstream {
   pool::Broker broker;
   metrics::UpstreamMetrics& metrics;
   std::atomic<std::uint32_t> cancels{0};  // cancel connections in flight
+  struct {
+    std::mutex mutex;
+    cloudsql::LogGate gate;  // guarded by mutex
+  } errors;                  // that were logged
 
   // How new connections are made, at start and at reload. An error (TLS of a host list) changes nothing.
   Status set_route(const conf::Upstream& conf);

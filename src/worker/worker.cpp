@@ -6,6 +6,7 @@
 #include "src/base/log.h"
 #include "src/worker/cancel.h"
 #include "src/worker/client.h"
+#include "src/worker/dial_result.h"
 #include "src/worker/login.h"
 #include "src/worker/opener.h"
 #include "src/worker/pass_through.h"
@@ -151,10 +152,16 @@ void Worker::on_message(InstanceInfo&& m) {
   auto* request = at->second;
   route_requests_.erase(at);
   request->worker_ = nullptr;
+  request->waited_ = steady_now() - request->began_;
   auto found = std::move(request->found_);
-  if (!m.answer) return found(tl::unexpected(m.answer.error()), 0);
+  if (!m.answer) {
+    auto& metrics = request->upstream_->metrics;
+    metrics.phase_failed(metrics::DialPhase::Api);
+    metrics.dial_failed();
+    return found(tl::unexpected(m.answer.error()), 0);
+  }
   const auto epoch = (*m.answer)->epoch;
-  found(request->upstream_->instance_route(**m.answer, request->unix_), epoch);
+  found(request->route_by(**m.answer), epoch);
 }
 
 void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
@@ -303,11 +310,13 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
   cancel();
   upstream_ = &upstream;
   unix_ = unix_listener;
+  waited_ = {};
   if (!upstream.is_cloudsql()) return found(upstream.host_route(), 0);
   if (auto info = upstream.cloudsql()->current(upstream.instance_key())) {
-    return found(upstream.instance_route(*info, unix_listener), info->epoch);
+    return found(route_by(*info), info->epoch);
   }
   worker_ = &worker;
+  began_ = steady_now();
   number_ = ++worker.last_request_;
   found_ = std::move(found);
   worker.route_requests_[number_] = this;
@@ -315,6 +324,13 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
                                [&worker, number = number_](Result<cloudsql::InfoPtr> answer) {
                                  worker.post(InstanceInfo{number, std::move(answer)});
                                });
+}
+
+// The api thread logs its own errors; that the instance has no address of the wanted type is found here.
+Result<upstream::Route> RouteRequest::route_by(const cloudsql::ConnectionInfo& info) {
+  auto route = upstream_->instance_route(info, unix_);
+  if (!route) log_upstream_error(*upstream_, route.error());
+  return route;
 }
 
 void RouteRequest::cancel() noexcept {

@@ -62,13 +62,18 @@ class RouteRequest {
   // `found` is called from the loop, or before this returns when the answer is at hand.
   void start(Worker& worker, Upstream& upstream, bool unix_listener, Found found);
   void cancel() noexcept;
+  // How long the way was waited for: part of a dial, as the connector counts it.
+  Duration waited() const noexcept { return waited_; }
 
  private:
   friend class Worker;
+  Result<upstream::Route> route_by(const cloudsql::ConnectionInfo& info);
   Worker* worker_ = nullptr;
   Upstream* upstream_ = nullptr;
   std::uint64_t number_ = 0;
   bool unix_ = false;
+  Time began_{};
+  Duration waited_{};
   Found found_;
 };
 
@@ -213,6 +218,7 @@ class Worker {
   void obey(Upstream& upstream, pool::Recall order);
   void obey(Upstream& upstream, pool::CloseIdle order);
   void obey(Upstream& upstream, pool::GrantSlot order);
+  void obey(Upstream& upstream, pool::YieldLogin order);
   void obey(Upstream& upstream, pool::LookAgain order);
   void obey(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);

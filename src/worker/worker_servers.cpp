@@ -236,6 +236,13 @@ void Worker::obey(Upstream& up, pool::GrantSlot order) {
   carry_out(up, out);
 }
 
+void Worker::obey(Upstream& up, pool::YieldLogin order) {
+  const auto to = order.session;
+  if (to.worker != id())
+    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
+  if (auto* client = find(to)) client->on_yield_login(order.server);
+}
+
 void Worker::obey(Upstream& up, pool::LookAgain order) {
   const auto to = order.waiter.session;
   if (to.worker != id())

@@ -115,6 +115,27 @@ def test_a_storm_of_wrong_passwords_takes_no_server_away(postgres):
         assert "wrong1" not in pooler.process.output() and "secret" not in pooler.process.output()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_client_that_never_types_its_password_holds_up_nobody(postgres, workers):
+    """Nor do strangers who use up the logins that may be in flight, or the bound."""
+    with Pooler(postgres, {"size": 2, "max_server_connections": 2}, {"workers": workers}) as pooler:
+        silent, *answer = raw.ask(pooler)
+        assert tuple(answer) == PASSWORD_REQUEST
+        strangers = [raw.ask(pooler, user=f"nobody{n}") for n in range(6)]
+        c = pooler.connect(connect_timeout=10)
+        assert value(c) == 1
+        # Its answer is as good as ever, and here it needs no login of its own.
+        silent.send(wire.password("secret"))
+        assert silent.read() == ("R", b"\0\0\0\0")
+        for w, *answer in strangers:
+            assert tuple(answer) == PASSWORD_REQUEST
+            w.send(wire.password("x"))
+            assert [wire.error_fields(body)["C"] for kind, body in raw.ends(w) if kind == "E"] == ["28P01"]
+        c.close()
+        silent.sock.close()
+        eventually(lambda: slots(pooler) <= 1, "the slots are free")
+
+
 def test_password_changed_in_the_database(postgres):
     postgres.create_role("rotating", "one")
     with Pooler(postgres, {"size": 2}, user="rotating", password="one", dbname="postgres") as pooler:
@@ -221,6 +242,8 @@ def test_unreachable_database(postgres):
         w, kind, body = raw.ask(pooler)
         fields = wire.error_fields(body)
         assert kind == "E" and fields["C"] == "08001" and fields["S"] == "FATAL" and "H" in fields
+        assert fields["M"] == "cannot connect to the database: it refuses connections", "and no address"
+        pooler.process.wait_line(r"cannot connect to 127\.0\.0\.1:1")  # the log has it
         assert raw.ends(w) == []
 
 

@@ -15,6 +15,7 @@ BrokerLimits random_broker_limits(std::uint64_t random) {
   limits.max_servers = random % 3 == 0 ? 0 : 1 + (random >> 8) % 8;
   limits.max_opening = 1 + (random >> 16) % 4;
   limits.patience = milliseconds((random >> 24) % 40);
+  limits.typing = milliseconds((random >> 32) % 30);
   return limits;
 }
 
@@ -299,6 +300,7 @@ void BrokerWorld::take_orders(WorkerId me) {
                           on_grant(grant.server, grant.waiter.ticket);
                           post(grant.waiter.session.worker, order);
                         },
+                        [&](const YieldLogin& yield) { post(yield.session.worker, order); },
                         [&](const LookAgain& again) { post(again.waiter.session.worker, order); },
                         [&](const Notify& notify) { post(notify.waiter.session.worker, order); }},
                order);
@@ -343,6 +345,8 @@ void BrokerWorld::on_order(std::size_t worker, const Order& order) {
     }
   } else if (const auto* again = std::get_if<LookAgain>(&order)) {
     on_look_again(*again);
+  } else if (const auto* yield = std::get_if<YieldLogin>(&order)) {
+    on_yield(*yield);
   }
 }
 

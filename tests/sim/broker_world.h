@@ -33,6 +33,7 @@ struct FakeServer {
   bool recalled = false, evicted = false;  // idle, and the order to its worker is on its way
   std::size_t login = 0;                   // Login: which LoginFor
   std::uint64_t identity = 0;              // Login: of a first login
+  bool typing = false;                     // Login: its client is asked for a password
   bool pinned = false;
 };
 
@@ -116,6 +117,8 @@ class BrokerWorld {
   void on_order(std::size_t worker, const Order& order);
   void on_grant(ServerId id, Ticket ticket);
   void on_look_again(const LookAgain& order);
+  void login_step(FakeSession& session);
+  void on_yield(const YieldLogin& order);
   void on_handed(const Handed& handed);
   void on_release(ServerId id, WorkerId worker, Condition condition, const Release& answer);
   void on_open_order(WorkerId me, const OpenOne& open);

@@ -1,5 +1,6 @@
 // tests/sim/broker_world_events.cpp -- logins, changes of pools, the schedule, and the invariants.
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/broker_world.h"
 
@@ -99,6 +100,29 @@ bool BrokerWorld::adopt(FakeSession& session, FakeServer& slot) {
   return true;
 }
 
+// The database asks for a password, the client answers, or the login ends.
+void BrokerWorld::login_step(FakeSession& session) {
+  FakeServer& slot = server(session.server, At::Login, "login");
+  if (slot.login != 2 && !slot.typing && chance(40)) {
+    slot.typing = true;
+    broker_.login_waits(session.server, now_, orders_);
+    return take_orders(session.id.worker);
+  }
+  if (slot.typing && !calm_ && chance(50)) return;  // still typing
+  if (std::exchange(slot.typing, false) && !broker_.login_resumed(session.server, now_))
+    return end_login(session, false);
+  end_login(session, chance(60));
+}
+
+void BrokerWorld::on_yield(const YieldLogin& order) {
+  const auto at = servers_.find(order.server);
+  FakeSession* session = live(order.session);
+  if (at == servers_.end() || at->second.at != At::Login) return;  // it has been told by login_resumed()
+  if (session == nullptr || session->server != order.server || !at->second.typing)
+    fault("YieldLogin: for a login whose client does not type");
+  end_login(*session, false);
+}
+
 void BrokerWorld::end_login(FakeSession& session, bool success) {
   FakeServer& slot = server(session.server, At::Login, "login");
   if (success && adopt(session, slot)) {
@@ -173,7 +197,7 @@ void BrokerWorld::random_event() {
         use_step(session);
         break;
       case Doing::LoggingIn:
-        end_login(session, chance(60));
+        login_step(session);
         break;
       case Doing::Waiting:
       case Doing::WaitingForLogin:
@@ -204,10 +228,16 @@ bool BrokerWorld::calm_event() {
     if (!mail_[worker].empty()) return deliver(worker), true;
   for (FakeSession& session : sessions_) {
     if (session.doing == Doing::Using) return use_step(session), true;
-    if (session.doing == Doing::LoggingIn) return end_login(session, chance(50)), true;
+    const bool typing = session.doing == Doing::LoggingIn && servers_.at(session.server).typing;
+    if (session.doing == Doing::LoggingIn && !typing) return login_step(session), true;
   }
   if (const auto id = some_server(At::Closing)) return close_done(*id), true;
   if (const auto id = some_server(At::Dialling)) return dialled(*id, true), true;
+  // Clients that are asked for a password never answer as long as anybody waits.
+  for (const FakeSession& session : sessions_)
+    if (session.doing == Doing::Waiting || session.doing == Doing::WaitingForLogin) return false;
+  for (FakeSession& session : sessions_)
+    if (session.doing == Doing::LoggingIn) return login_step(session), true;
   return false;
 }
 

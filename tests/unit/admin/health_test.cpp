@@ -15,14 +15,18 @@ struct Process {
   std::vector<Heartbeat> beats{{"control", milliseconds{20}}, {"worker 0", milliseconds{900}}};
   std::vector<std::string> logged;
   int asked = 0;
+  bool started = true;
 
   Health health() {
-    return {[this] { return life; }, [this] { return clients; }, [this] { return trouble; },
+    return {[this] { return life; },
+            [this] { return clients; },
+            [this] { return trouble; },
             [this] {
               ++asked;
               return beats;
             },
-            [this](const std::string& why) { logged.push_back(why); }};
+            [this](const std::string& why) { logged.push_back(why); },
+            [this] { return started; }};
   }
 };
 
@@ -36,6 +40,21 @@ TEST(Health, Startup) {
     EXPECT_EQ(startup(p.health()).status, 200);
     EXPECT_EQ(startup(p.health()).body, "ok");
   }
+}
+
+TEST(Health, AProcessThatNeverReachedItsInstanceHasNotStarted) {
+  Process p;
+  p.started = false;
+  EXPECT_EQ(startup(p.health()).status, 503);
+  EXPECT_EQ(readiness(p.health()).body, "proxy is not started");
+  EXPECT_FALSE(is_ready(p.health()));
+  p.trouble = "no valid certificate";
+  EXPECT_EQ(readiness(p.health()).body, p.trouble) << "why, if that is known";
+  EXPECT_EQ(liveness(p.health()).status, 200) << "a restart would not help";
+  p.trouble.clear();
+  p.started = true;
+  EXPECT_EQ(startup(p.health()).status, 200);
+  EXPECT_TRUE(is_ready(p.health()));
 }
 
 TEST(Health, Readiness) {

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "src/cloudsql/log_gate.h"
-
 namespace sidepool::cloudsql {
 namespace {
 
@@ -14,6 +12,7 @@ using Answer = RefreshSchedule::Answer;
 // A clock that goes only when told to; wall and boot time agree until a test sets the wall clock.
 class Schedule : public testing::Test {
  protected:
+  explicit Schedule(bool lazy = false) : s_(lazy) {}
   Now now() const { return {wall_, boot_}; }
   void pass(Millis t) {
     wall_ += t;
@@ -258,27 +257,56 @@ TEST_F(Schedule, ACertificateThatIsOverOnArrivalIsAFailure) {
   EXPECT_EQ(idle_for(), 30s);
 }
 
-TEST(ClockWatch, NoticesOnlyTheWallClock) {
-  ClockWatch watch;
-  const WallTime t{1'000'000s};
-  EXPECT_FALSE(watch.jumped({t, 10s}));
-  EXPECT_FALSE(watch.jumped({t + 8h, 8h + 10s})) << "asleep for a night";
-  EXPECT_FALSE(watch.jumped({t + 8h + 20s, 8h + 10s})) << "slewed";
-  EXPECT_TRUE(watch.jumped({t + 10h, 8h + 11s}));
-  EXPECT_FALSE(watch.jumped({t + 10h, 8h + 11s}));
-  EXPECT_TRUE(watch.jumped({t, 8h + 12s})) << "backwards";
+class LazySchedule : public Schedule {
+ protected:
+  LazySchedule() : Schedule(true) {}
+};
+
+TEST_F(LazySchedule, NothingIsFetchedUnasked) {
+  EXPECT_FALSE(s_.should_start(now()));
+  EXPECT_EQ(s_.wake_at(now()), BootTime::max());
+  EXPECT_EQ(s_.on_client(now()), Answer::Wait);
+  succeed(1h - 1s);
+  EXPECT_EQ(s_.wake_at(now()), BootTime::max());
+  pass(2h);
+  EXPECT_FALSE(s_.should_start(now()));
+  EXPECT_EQ(s_.on_client(now()), Answer::Wait) << "over: this client waits";
+  EXPECT_TRUE(s_.should_start(now()));
 }
 
-TEST(LogGate, OnceAMinuteWithACount) {
-  LogGate gate;
-  EXPECT_EQ(gate.admit("a", 0s), 0U);
-  EXPECT_EQ(gate.admit("a", 1s), std::nullopt);
-  EXPECT_EQ(gate.admit("a", 59s), std::nullopt);
-  EXPECT_EQ(gate.admit("a", 60s), 2U);
-  EXPECT_EQ(gate.admit("b", 61s), 0U) << "another text is news";
-  EXPECT_EQ(gate.admit("a", 62s), 0U);
-  gate.reset();
-  EXPECT_EQ(gate.admit("a", 63s), 0U);
+TEST_F(LazySchedule, TheNextClientDoesWhatTheTimerWouldHaveDone) {
+  s_.on_client(now());
+  succeed(1h - 1s);
+  pass(55min);
+  EXPECT_TRUE(s_.serves_at_once(now()));
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve);
+  EXPECT_FALSE(s_.should_start(now()));
+  pass(1min);
+  EXPECT_FALSE(s_.serves_at_once(now())) << "somebody has to start the refresh";
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve) << "and gets what is there";
+  start();
+  EXPECT_TRUE(s_.serves_at_once(now())) << "it runs";
+  s_.failed(now(), FailureKind::Refused, 0ms, 0.0);
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve) << "a failure is invisible while the certificate is valid";
+  EXPECT_FALSE(s_.should_start(now()));
+  pass(30s);
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve);
+  succeed();
+}
+
+TEST_F(LazySchedule, AFailedDialIsForTheNextClient) {
+  s_.on_client(now());
+  succeed();
+  s_.force(now());
+  EXPECT_FALSE(s_.should_start(now()));
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve);
+  EXPECT_TRUE(s_.should_start(now()));
+  start();
+  ASSERT_TRUE(s_.succeeded(now(), wall_ + 1h, 0.0));
+  s_.suspect(now());
+  pass(30s);
+  EXPECT_EQ(s_.on_client(now()), Answer::Wait) << "a refused certificate";
+  EXPECT_TRUE(s_.should_start(now()));
 }
 
 }  // namespace

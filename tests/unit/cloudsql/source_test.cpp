@@ -1,81 +1,8 @@
-// The api thread: one refresh for all who wait, what failures do, and how it ends.
-#include "src/cloudsql/source.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <future>
-
-#include "tests/unit/cloudsql/fake_google.h"
+// The api thread: one refresh for all who wait, when it comes, and how it ends.
+#include "tests/unit/cloudsql/source_fixture.h"
 
 namespace sidepool::cloudsql {
 namespace {
-
-using namespace std::chrono_literals;
-using test::Call;
-using test::FakeGoogle;
-using testing::HasSubstr;
-
-std::optional<Result<HttpResponse>> forbidden(const Call& call) {
-  if (call.url.find("/connectSettings") == std::string::npos) return std::nullopt;
-  return Result<HttpResponse>{FakeGoogle::error(403, "notAuthorized", "Not authorized.")};
-}
-
-class Source : public testing::Test {
- protected:
-  Source() {
-    SourceOptions options;
-    options.environment.metadata_host = "127.0.0.1:99";
-    options.api.endpoint = "http://127.0.0.1:98";
-    options.api.user_agent = "sidepool/test";
-    options.send = google_.send();
-    options.now = [this] { return clock_.now(); };
-    options.random = [] { return 0.0; };
-    options.key = test::rsa_key();
-    options.log = [this](LogLevel, std::string_view text) {
-      const std::lock_guard lock{log_mutex_};
-      log_.emplace_back(text);
-    };
-    source_ = std::move(*CloudSql::start(std::move(options)));
-  }
-  ~Source() override {
-    google_.set_fault(nullptr);
-    source_->stop();
-  }
-
-  std::future<CloudSql::Answer> ask(const InstanceKey& key) {
-    auto promise = std::make_shared<std::promise<CloudSql::Answer>>();
-    auto future = promise->get_future();
-    source_->request(key, [promise](CloudSql::Answer a) { promise->set_value(std::move(a)); });
-    return future;
-  }
-  InfoPtr fetch(const InstanceKey& key) {
-    auto answer = ask(key).get();
-    EXPECT_TRUE(answer) << answer.error().what;
-    return answer ? *answer : nullptr;
-  }
-  void pass(Millis t) {
-    clock_.pass(t);
-    source_->wake();
-  }
-  std::string log() {
-    const std::lock_guard lock{log_mutex_};
-    std::string all;
-    for (const auto& line : log_) all += line + "\n";
-    return all;
-  }
-  // Everything that was due has been done when an answer for another instance comes back.
-  void settle() { static_cast<void>(ask(other_).get()); }
-
-  const InstanceKey key_{{"p", "us-central1", "i"}, false};
-  const InstanceKey iam_{{"p", "us-central1", "i"}, true};
-  const InstanceKey other_{{"p", "us-central1", "other"}, false};
-  test::FakeClock clock_;
-  FakeGoogle google_{clock_};
-  std::mutex log_mutex_;
-  std::vector<std::string> log_;
-  std::unique_ptr<CloudSql> source_;
-};
 
 TEST_F(Source, FetchesWhatADialNeeds) {
   EXPECT_EQ(source_->current(key_), nullptr);
@@ -147,30 +74,32 @@ TEST_F(Source, AThousandWaitersCostOneRefresh) {
   EXPECT_EQ(google_.count("sql/v1beta4"), 2U);
 }
 
-TEST_F(Source, APermanentRefusalIsNoStorm) {
-  google_.set_fault(forbidden);
-  for (int i = 0; i < 1000; ++i) {
-    const auto answer = ask(key_).get();
-    ASSERT_FALSE(answer);
-    EXPECT_EQ(answer.error().reason, "notAuthorized");
-    clock_.pass(10ms);
-  }
-  EXPECT_LE(google_.count("sql/v1beta4"), 4U);
-  EXPECT_EQ(google_.count("/token"), 1U);
-  const std::string text = log();
-  EXPECT_THAT(text, HasSubstr("Error 403: Not authorized., notAuthorized. Grant the principal the role"));
-  EXPECT_EQ(text.find("Error 403"), text.rfind("Error 403")) << "said once";
-  // The fault is lifted: the next client that comes 5 s after the last call gets through.
-  google_.set_fault(nullptr);
-  clock_.pass(5s);
-  EXPECT_TRUE(ask(key_).get());
-  const auto status = source_->status();
-  ASSERT_EQ(status.size(), 1U);
-  EXPECT_TRUE(status[0].valid);
-  EXPECT_FALSE(status[0].failing);
-  EXPECT_EQ(status[0].successes, 1U);
-  EXPECT_GE(status[0].failures.at("notAuthorized"), 2U);
-  EXPECT_EQ(status[0].last_error, "");
+class LazySource : public Source {
+ protected:
+  LazySource() : Source(true) {}
+};
+
+TEST_F(LazySource, NothingIsFetchedBeforeAClientNeedsIt) {
+  source_->add(key_);
+  fetch(other_);
+  EXPECT_EQ(google_.count("instances/i"), 0U);
+  const InfoPtr first = fetch(key_);
+  EXPECT_EQ(source_->current(key_), first);
+  pass(57min);
+  settle();
+  EXPECT_EQ(google_.count("instances/i:generateEphemeralCert"), 1U) << "no timer";
+  EXPECT_EQ(source_->current(key_), nullptr) << "a client has to come and start it";
+  EXPECT_EQ(fetch(key_), first) << "and is served what is still valid";
+  google_.wait_for("instances/i:generateEphemeralCert", 2);
+  settle();
+  EXPECT_GT(fetch(key_)->epoch, first->epoch);
+}
+
+TEST_F(LazySource, ACertificateThatIsOverIsWaitedFor) {
+  const InfoPtr first = fetch(key_);
+  pass(2h);
+  const InfoPtr second = fetch(key_);
+  EXPECT_GT(second->epoch, first->epoch);
 }
 
 TEST_F(Source, RefreshesAheadOfTheEndWithoutBeingAsked) {
@@ -182,20 +111,6 @@ TEST_F(Source, RefreshesAheadOfTheEndWithoutBeingAsked) {
   const InfoPtr second = fetch(key_);
   EXPECT_GT(second->epoch, first->epoch);
   EXPECT_GT(second->expires, first->expires);
-}
-
-TEST_F(Source, AFailedRefreshIsInvisibleWhileTheCertificateIsValid) {
-  const InfoPtr first = fetch(key_);
-  google_.set_fault(forbidden);
-  pass(57min);
-  google_.wait_for("/connectSettings", 2);
-  EXPECT_EQ(fetch(key_), first);
-  settle();
-  EXPECT_THAT(log(), HasSubstr("(the certificate in use is still valid)"));
-  pass(4min);
-  const auto over = ask(key_).get();
-  EXPECT_FALSE(over) << "a certificate is not used past its end";
-  EXPECT_EQ(source_->current(key_), nullptr);
 }
 
 TEST_F(Source, AFrozenMachineGetsANewCertificateAtUse) {
@@ -236,24 +151,6 @@ TEST_F(Source, ASleepingThreadSeesEveryNewEntryAndEveryReport) {
   }
 }
 
-TEST_F(Source, ARefusedCertificateIsNotHandedOutAgain) {
-  const InfoPtr first = fetch(key_);
-  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
-  const InfoPtr second = fetch(key_);
-  EXPECT_GT(second->epoch, first->epoch);
-  // A late report about the first certificate says nothing about the second.
-  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
-  EXPECT_EQ(source_->current(key_), second);
-  EXPECT_EQ(google_.count(":generateEphemeralCert"), 2U);
-}
-
-TEST_F(Source, ARefusedCertificateIsServedIfThereIsNoOther) {
-  const InfoPtr first = fetch(key_);
-  google_.set_fault(forbidden);
-  source_->report_dial_failure(key_, first->epoch, DialFailure::Certificate);
-  EXPECT_EQ(fetch(key_), first);
-}
-
 TEST_F(Source, OneTokenExpiryCostsOneRefresh) {
   google_.set_life(1h, 1h);
   source_->add(iam_);
@@ -267,43 +164,6 @@ TEST_F(Source, OneTokenExpiryCostsOneRefresh) {
     settle();
   }
   EXPECT_EQ(google_.count("instances/i:generateEphemeralCert"), before + 1);
-}
-
-TEST_F(Source, AnUnauthorizedTokenIsReplaced) {
-  bool first = true;
-  google_.set_fault([&first](const Call& call) -> std::optional<Result<HttpResponse>> {
-    if (call.url.find("/connectSettings") == std::string::npos || !std::exchange(first, false))
-      return std::nullopt;
-    return Result<HttpResponse>{FakeGoogle::error(401, "authError")};
-  });
-  EXPECT_FALSE(ask(key_).get());
-  clock_.pass(5s);
-  EXPECT_TRUE(ask(key_).get());
-  EXPECT_EQ(google_.count("/token"), 2U);
-}
-
-TEST_F(Source, BadCertificatesAreErrors) {
-  const std::pair<std::string, const char*> cases[] = {
-      {R"({"ephemeralCert":{"cert":"junk"}})", "failed to decode valid PEM cert"},
-      {"{}", "no client certificate"},
-      {"junk", "no client certificate"},
-  };
-  for (const auto& [body, text] : cases) {
-    google_.set_fault([&body = body](const Call& call) -> std::optional<Result<HttpResponse>> {
-      if (call.url.find(":generateEphemeralCert") == std::string::npos) return std::nullopt;
-      return Result<HttpResponse>{FakeGoogle::json(body)};
-    });
-    clock_.pass(5s);
-    const auto answer = ask(key_).get();
-    ASSERT_FALSE(answer);
-    EXPECT_THAT(answer.error().what, HasSubstr(text));
-  }
-  google_.set_fault(nullptr);
-  google_.set_life(-1h, 2h);
-  clock_.pass(5s);
-  const auto answer = ask(key_).get();
-  ASSERT_FALSE(answer);
-  EXPECT_THAT(answer.error().what, HasSubstr("over on arrival"));
 }
 
 TEST_F(Source, ThePrincipalIsLearnedAndLogged) {

@@ -114,10 +114,15 @@ TEST(Page, ConnectorNames) {
   EXPECT_THAT(text, Not(HasSubstr("cloudsql_instance=\"10.0.0.5:5432\"")));
 }
 
-TEST(Page, ConnectorNamespace) {
+TEST(Page, TheNamespaceIsBeforeEveryName) {
   Registry registry(1, {"1", "id", "team"});
   registry.add_upstream("p:r:i", true).dial_failed();
-  EXPECT_THAT(page(registry), HasSubstr("\nteam_cloudsqlconn_dial_failure_count{"));
+  const std::string text = page(registry);
+  EXPECT_THAT(text, HasSubstr("\nteam_cloudsqlconn_dial_failure_count{"));
+  EXPECT_THAT(text, HasSubstr("\nteam_sidepool_build_info{"));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_THAT(line, testing::ContainsRegex("^(# (HELP|TYPE) )?team_")) << line;
 }
 
 TEST(Page, TotalsOfAnInstanceOutliveItsPools) {

@@ -28,6 +28,15 @@ class BrokerLogin : public BrokerTest {
     orders.clear();
     return broker->adopt(server, pool, 0, now, orders);
   }
+  void waits(ServerId server) {
+    orders.clear();
+    broker->login_waits(server, now, orders);
+  }
+  // What the broker asks of others when the time has come.
+  void typing_over() {
+    now += BrokerLimits{}.typing;
+    poll();
+  }
   static FirstLogin first(std::uint64_t identity) { return FirstLogin{Identity{identity}}; }
 };
 
@@ -176,6 +185,99 @@ TEST_F(BrokerLogin, PassThroughLoginsRunBesideEachOtherInTurnWithClients) {
   EXPECT_TRUE(closes(release(*a, kA, Condition::Retire)));
   closed(*a);
   EXPECT_EQ(only<GrantSlot>().waiter.ticket, third) << "it came before the client";
+}
+
+TEST_F(BrokerLogin, WhoTypesKeepsItsTurnAsLongAsNobodyElseWantsIt) {
+  const auto slot = granted(first(1));
+  waits(*slot);
+  EXPECT_EQ(orders.wake, now + BrokerLimits{}.typing);
+  typing_over();
+  now += hours(1);
+  poll();
+  EXPECT_TRUE(orders.list.empty());
+  EXPECT_TRUE(broker->login_resumed(*slot, now));
+  const PoolId pool = broker->add_pool(sized(1));
+  EXPECT_TRUE(adopt(*slot, pool));
+}
+
+TEST_F(BrokerLogin, WhoTypesMakesWayForTheNextOfTheSameIdentity) {
+  const auto slot = granted(first(1));
+  waits(*slot);
+  const Ticket second = queued(first(1), kB);
+  EXPECT_TRUE(orders.list.empty()) << "a program answers within a moment";
+  typing_over();
+  EXPECT_EQ(only<YieldLogin>().server, *slot);
+  EXPECT_EQ(all<YieldLogin>()[0].session.worker, kA);
+  EXPECT_FALSE(broker->login_resumed(*slot, now)) << "one at a time: the answer came too late";
+  ended(*slot, false);
+  const GrantSlot grant = only<GrantSlot>();
+  EXPECT_EQ(grant.waiter.ticket, second);
+  const PoolId pool = broker->add_pool(sized(1));
+  EXPECT_TRUE(adopt(grant.server, pool));
+  closed(*slot);
+}
+
+TEST_F(BrokerLogin, WhoComesLaterSendsAnOldTypistAwayAtOnce) {
+  const auto slot = granted(first(1));
+  waits(*slot);
+  typing_over();
+  queued(first(1));
+  EXPECT_EQ(only<YieldLogin>().server, *slot);
+  ended(*slot);
+  ended(only<GrantSlot>().server);
+}
+
+TEST_F(BrokerLogin, AnAnswerInTimeIsNotDisturbed) {
+  const auto slot = granted(first(1));
+  waits(*slot);
+  queued(first(1));
+  EXPECT_TRUE(broker->login_resumed(*slot, now));
+  typing_over();
+  EXPECT_TRUE(orders.list.empty());
+  const PoolId pool = broker->add_pool(sized(1));
+  EXPECT_TRUE(adopt(*slot, pool));
+}
+
+TEST_F(BrokerLogin, StrangersWhoNeverAnswerDoNotUseUpTheLoginsInFlight) {
+  make(upstream(0, 3));
+  const auto a = granted(first(1)), b = granted(first(2));
+  waits(*a);
+  now += milliseconds(1);
+  waits(*b);
+  const Ticket third = queued(first(3));
+  typing_over();
+  EXPECT_EQ(only<YieldLogin>().server, *a) << "asked longest ago; one is enough for one";
+  ended(*a, false);
+  EXPECT_EQ(only<GrantSlot>().waiter.ticket, third);
+  closed(*a);
+  typing_over();
+  EXPECT_TRUE(orders.list.empty());
+}
+
+TEST_F(BrokerLogin, WhoTypesMakesWayForClientsOfAFullUpstream) {
+  make(upstream(1));
+  const auto slot = granted(first(1));
+  waits(*slot);
+  typing_over();
+  const PoolId pool = broker->add_pool(sized(5));
+  wait(pool, kB);
+  EXPECT_EQ(only<YieldLogin>().server, *slot);
+  ended(*slot, false);
+  EXPECT_TRUE(orders.list.empty()) << "its slot is free when the peer has closed";
+  closed(*slot);
+  only<OpenOne>();
+}
+
+TEST_F(BrokerLogin, ATrialWhoseClientTypesMakesWayForClientsOfAFullPool) {
+  const PoolId pool = broker->add_pool(sized(1));
+  const auto trial = granted(TrialLogin{pool});
+  waits(*trial);
+  wait(pool, kA);
+  EXPECT_TRUE(orders.list.empty());
+  typing_over();
+  EXPECT_EQ(only<YieldLogin>().server, *trial);
+  ended(*trial);
+  only<OpenOne>();
 }
 
 TEST_F(BrokerLogin, ADrainingPoolSendsItsLoginsAway) {

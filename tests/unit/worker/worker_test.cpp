@@ -1,4 +1,8 @@
 // tests/unit/worker/worker_test.cpp -- workers with real sockets: logins, hand-overs, ends, cancels.
+#include <poll.h>
+
+#include <filesystem>
+
 #include "tests/unit/worker/farm.h"
 
 namespace sidepool::test {
@@ -47,6 +51,67 @@ TEST(Worker, LoginsLeftHalfWayGiveTheirSlotsBack) {
   auto c = farm.client();
   EXPECT_EQ(c.login(), "");
   EXPECT_EQ(c.query("x"), "");
+}
+
+TEST(Worker, AClientThatNeverTypesItsPasswordHoldsUpNobody) {
+  for (const std::uint16_t workers : {std::uint16_t{1}, std::uint16_t{2}}) {
+    FakeDatabase database;
+    conf::PoolConfig pool;
+    pool.max_server_connections = 1;
+    Farm farm(database, workers, pool);
+    auto silent = farm.client(0);
+    silent.start();
+    EXPECT_EQ(silent.read().type, 'R');
+    database.wait_open(1);
+    auto other = farm.client(workers - 1);
+    EXPECT_EQ(other.login(), "");
+    EXPECT_EQ(other.query("select 1"), "");
+    // It may take its time, and is let in on what the other one's login has taught.
+    protocol::Buffer b;
+    protocol::password_message(b, "secret");
+    silent.send(b);
+    EXPECT_EQ(silent.until_ready(), "");
+    EXPECT_EQ(silent.query("select 2"), "");
+    EXPECT_EQ(database.most_open, 1);
+  }
+}
+
+TEST(Worker, AnAnswerThatComesTooLateIsTriedNevertheless) {
+  FakeDatabase database;
+  conf::PoolConfig pool;
+  pool.max_server_connections = 1;
+  Farm farm(database, 1, pool);
+  std::vector<FakeClient> silent;
+  for (int i = 0; i < 3; ++i) {
+    silent.push_back(farm.client());
+    silent.back().start();
+    EXPECT_EQ(silent.back().read().type, 'R');
+  }
+  for (auto& c : silent) {
+    protocol::Buffer b;
+    protocol::password_message(b, &c == &silent[1] ? "wrong" : "secret");
+    c.send(b);
+  }
+  EXPECT_EQ(silent[0].until_ready(), "");
+  EXPECT_EQ(silent[1].until_ready(), "28P01");
+  EXPECT_EQ(silent[2].until_ready(), "");
+  EXPECT_EQ(database.most_open, 1);
+}
+
+TEST(Worker, AServerThatLosesPatienceIsNoErrorOfTheClient) {
+  FakeDatabase database;
+  Farm farm(database);
+  auto slow = farm.client();
+  slow.start();
+  EXPECT_EQ(slow.read().type, 'R');
+  database.wait_open(1);
+  database.kill_all();
+  database.wait_open(0);
+  farm.wait([&] { return farm.counts().slots == 0; });
+  protocol::Buffer b;
+  protocol::password_message(b, "secret");
+  slow.send(b);
+  EXPECT_EQ(slow.until_ready(), "");
 }
 
 TEST(Worker, WrongPasswordsBesideAPoolTakeNoServer) {
@@ -182,6 +247,53 @@ TEST(Worker, CancelReachesTheQueryAndNothingElse) {
   EXPECT_EQ(c.until_ready(), "57014");
   EXPECT_EQ(other.until_ready(), "");
   EXPECT_EQ(db.cancels.load(), 1);
+}
+
+// The limit is a worker's, over all connections: one guess a connection buys nothing, and the connections
+// that are held are few.
+TEST(Worker, WrongCancelKeysAreLimitedOverAllConnections) {
+  FakeDatabase database;
+  Farm farm(database);
+  auto client = farm.client();
+  ASSERT_EQ(client.login(), "");
+  const auto rate = farm.config->server.cancel_mismatch_rate;
+  std::vector<FakeClient> guesses;
+  std::vector<pollfd> open;
+  const auto began = steady_now();
+  for (std::uint32_t n = 0; n < rate + 50; ++n) {
+    guesses.push_back(farm.client());
+    const std::array<std::uint8_t, 4> key{0xff, 0xff, 0xff, static_cast<std::uint8_t>(n)};
+    protocol::Buffer b;
+    protocol::cancel_request(b, client.pid, key);
+    guesses.back().send(b);
+    open.push_back({guesses.back().fd(), POLLIN, 0});
+  }
+  std::size_t at_once = 0;
+  while (!open.empty()) {
+    ASSERT_GT(::poll(open.data(), open.size(), 20'000), 0);
+    const bool early = steady_now() - began < std::chrono::seconds(1);
+    const auto ended = std::erase_if(open, [](const pollfd& p) { return p.revents != 0; });
+    if (early) at_once += ended;
+  }
+  EXPECT_LE(at_once, rate);
+  EXPECT_EQ(database.cancels, 0);
+  // A flood takes no more descriptors than the limit of connections that are held.
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
+  };
+  guesses.clear();
+  const auto before = descriptors();
+  for (std::uint32_t n = 0; n < 300; ++n) {
+    auto guess = farm.client();
+    protocol::Buffer b;
+    protocol::cancel_request(b, client.pid, std::array<std::uint8_t, 4>{0xff, 0xff, 0xff, 0});
+    guess.send(b);
+    guess.close();
+  }
+  farm.wait([&] { return farm.shared.clients == 1; });
+  EXPECT_LE(descriptors() - before, 64);
+  EXPECT_EQ(client.query("select 1"), "");
 }
 
 TEST(Worker, DrainSendsClientsAwayAsTheyBecomeIdle) {
