@@ -34,7 +34,7 @@ set(MAY_src/app src/base src/io src/tls src/cloudsql src/upstream src/auth src/m
 set(CONFINED
     "^toml\\+\\+/|^toml\\.hpp" "^conf/parse\\.cpp$"
     "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
-    "^nlohmann/" "^src/cloudsql/[a-z_]+\\.cpp$"
+    "^nlohmann/" "^src/cloudsql/([a-z_]+\\.cpp|json_member\\.h)$"
     "^curl/" "^src/cloudsql/[a-z_]+\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
@@ -45,7 +45,7 @@ set(CONFINED
     "^uv\\.h$" "^src/"
     "^libpq-fe\\.h$" "^src/cli/")
 # Headers of POSIX and Linux: only src does I/O.
-set(SYSTEM "^(sys|netinet|arpa|linux|net)/|^(unistd|fcntl|poll|pthread|signal|netdb|errno|pwd|grp|sched|dlfcn|execinfo|malloc|sysexits|termios|syslog|dirent|time|resolv|ifaddrs|getopt)\\.h$")
+set(SYSTEM "^(sys|netinet|arpa|linux|net)/|^(unistd|fcntl|poll|pthread|signal|spawn|netdb|errno|pwd|grp|sched|dlfcn|execinfo|malloc|sysexits|termios|syslog|dirent|time|resolv|ifaddrs|getopt)\\.h$")
 # What protocol's three files may use of libcrypto: hashing is pure, random bytes are arguments.
 set(PURE_CRYPTO "^openssl/(evp|hmac|sha|md5|crypto|kdf|core_names|params)\\.h$")
 
