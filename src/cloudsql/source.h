@@ -39,10 +39,12 @@ enum class DialFailure : std::uint8_t {
 struct SourceOptions {
   CredentialOptions credentials{};
   Environment environment{};
-  ApiOptions api{};
+  ApiOptions api{};  // no endpoint: sqladmin in the universe of the credentials
   LogHook log{};
-  // Seams for tests; what is not set is libcurl, the system's clocks, its randomness and a fresh key.
+  // Seams for tests; what is not set is libcurl, real processes, the system's clocks, its randomness and a
+  // fresh key.
   HttpSend send{};
+  RunCommand run{};
   std::function<Now()> now{};
   std::function<double()> random{};
   tls::KeyPtr key{};
@@ -94,7 +96,8 @@ class CloudSql {
   void report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind);
 
   std::vector<InstanceStatus> status() const;
-  // E-mail of the principal; empty while it is not known (the metadata server is asked once).
+  // E-mail of the principal; empty while it is not known (whoever knows is asked once, after the first
+  // refresh).
   std::string principal() const;
   // For the start log: "Authorizing with …".
   const std::string& credentials_text() const noexcept { return credentials_text_; }
@@ -125,7 +128,8 @@ class CloudSql {
     std::string news;  // empty: nothing to log
   };
 
-  CloudSql(SourceOptions options, Credentials credentials);
+  CloudSql(SourceOptions options, Credentials credentials, TokenCache::Reload reload,
+           std::string token_info_url);
 
   // Under the lock.
   Entry& entry_of(const InstanceKey& key);
@@ -143,8 +147,9 @@ class CloudSql {
   CallResult<InfoPtr> fetch(const InstanceKey& key);
   CallResult<const Token*> token(Scope scope, const Caller& caller);
   Status ensure_key();
+  void look_at_credentials();
   void learn_principal();
-  void tell_principal(const std::string& name) const;
+  void set_principal(const std::string& name);
   Caller caller_within(BootTime deadline);
   bool pause(Millis time, BootTime deadline);
 
@@ -155,9 +160,11 @@ class CloudSql {
   const LogHook log_;
   const std::function<Now()> now_;
   const std::string credentials_text_;
+  const std::string token_info_url_;
 
   // The api thread's own.
   HttpSend send_;
+  RunCommand run_;
   std::function<double()> random_;
   TokenCache tokens_;
   SqlAdmin api_;
@@ -166,6 +173,7 @@ class CloudSql {
   std::string public_key_;
   ClockWatch clock_;
   std::array<LogGate, 2> token_gates_;
+  LogGate credentials_gate_;
   std::uint64_t last_epoch_ = 0;
   bool principal_asked_ = false;
 
