@@ -36,7 +36,7 @@ set(CONFINED
     "^toml\\+\\+/|^toml\\.hpp" "^conf/parse\\.cpp$"
     "^openssl/" "^(protocol/(scram|password|md5|secret_bytes)[a-z0-9_]*\\.(h|cpp)|src/[a-z_]+/.*|src/[a-z_]+\\.(h|cpp))$"
     "^(nettle/|gmp)" "^src/cloudsql/client_key\\.cpp$"
-    "^nlohmann/" "^src/(cloudsql/[a-z_]+|cli/flat_json)\\.cpp$"
+    "^nlohmann/" "^src/(cloudsql/([a-z_]+\\.cpp|json_member\\.h)|cli/flat_json\\.cpp)$"
     "^yaml-cpp/" "^src/cli/flat_yaml\\.cpp$"
     "^curl/" "^src/(cloudsql/[a-z_]+|commands/request)\\.cpp$"
     "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
@@ -48,7 +48,7 @@ set(CONFINED
     "^uv\\.h$" "^src/"
     "^libpq-fe\\.h$" "^src/cli/")
 # Headers of POSIX and Linux: only src does I/O.
-set(SYSTEM "^(sys|netinet|arpa|linux|net)/|^(unistd|fcntl|poll|pthread|signal|netdb|errno|pwd|grp|sched|dlfcn|execinfo|malloc|sysexits|termios|syslog|dirent|time|resolv|ifaddrs|getopt)\\.h$")
+set(SYSTEM "^(sys|netinet|arpa|linux|net)/|^(unistd|fcntl|poll|pthread|signal|spawn|netdb|errno|pwd|grp|sched|dlfcn|execinfo|malloc|sysexits|termios|syslog|dirent|time|resolv|ifaddrs|getopt)\\.h$")
 # What protocol's three files may use of libcrypto: hashing is pure, random bytes are arguments.
 set(PURE_CRYPTO "^openssl/(evp|hmac|sha|md5|crypto|kdf|core_names|params)\\.h$")
 

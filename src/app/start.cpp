@@ -105,17 +105,22 @@ Status App::start_cloudsql() {
   const bool needed = std::any_of(config_->upstreams.begin(), config_->upstreams.end(),
                                   [](const auto& u) { return u.is_cloudsql(); });
   if (!needed) return {};
+  const conf::CloudSqlConfig& c = config_->cloudsql;
+  const auto secret = [](const conf::Secret& s) { return cloudsql::SecretText(std::string(s.reveal())); };
   cloudsql::SourceOptions o;
   o.environment = cloudsql::process_environment();
-  o.credentials.token = cloudsql::SecretText(std::string(config_->cloudsql.token.reveal()));
-  o.credentials.login_token = cloudsql::SecretText(std::string(config_->cloudsql.login_token.reveal()));
-  o.credentials.credentials_file = config_->cloudsql.credentials_file;
-  if (!config_->cloudsql.sqladmin_api_endpoint.empty())
-    o.api.endpoint = config_->cloudsql.sqladmin_api_endpoint;
+  o.credentials.token = secret(c.token);
+  o.credentials.login_token = secret(c.login_token);
+  o.credentials.credentials_file = c.credentials_file;
+  o.credentials.json_credentials = secret(c.credentials_json);
+  o.credentials.gcloud = c.gcloud_auth;
+  o.credentials.impersonate = c.impersonate;
+  o.credentials.universe_domain = c.universe_domain;
+  o.api.endpoint = c.sqladmin_api_endpoint;
+  o.api.quota_project = c.quota_project;
   o.api.user_agent = std::string("sidepool/") + SIDEPOOL_VERSION;
-  if (!config_->cloudsql.user_agent.empty()) o.api.user_agent += " " + config_->cloudsql.user_agent;
-  o.api.quota_project = config_->cloudsql.quota_project;
-  o.lazy = config_->cloudsql.lazy_refresh;
+  if (!c.user_agent.empty()) o.api.user_agent += ' ' + c.user_agent;
+  o.lazy = c.lazy_refresh;
   o.log = [](cloudsql::LogLevel level, std::string_view text) {
     switch (level) {
       case cloudsql::LogLevel::Debug:

@@ -11,7 +11,7 @@
 namespace sidepool::cloudsql {
 
 struct ApiOptions {
-  std::string endpoint = "https://sqladmin.googleapis.com/";  // verbatim; a '/' is added if it lacks one
+  std::string endpoint{};  // verbatim; a '/' is added if it lacks one
   std::string user_agent = "sidepool";
   std::string quota_project{};
 };

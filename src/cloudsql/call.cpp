@@ -18,7 +18,11 @@ constexpr std::string_view kEgress =
     "Check the firewall and the egress of this machine, and HTTPS_PROXY if there is a proxy.";
 
 // Google's words, in its list of reasons or in its text. Matched in order, before the tables below.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kByWord = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kByWord = {{
+    {"iam.serviceAccounts.getAccessToken",
+     "Grant the principal that impersonates (each delegate on the next one) the role "
+     "roles/iam.serviceAccountTokenCreator on the service account."},
+    {"Gaia id not found", "Check the spelling of the service account to impersonate, and that it exists."},
     {"SERVICE_DISABLED", kEnableApi},
     {"accessNotConfigured", kEnableApi},
     {"ACCESS_TOKEN_SCOPE_INSUFFICIENT", kWidenScopes},
@@ -110,7 +114,8 @@ std::string_view remedy(const Error& error) noexcept {
         return advice;
   for (const auto& [reason, advice] : kByReason)
     if (error.reason == reason) return advice;
-  if (answered)
+  // What a status means is known of the SQL Admin API only.
+  if (error.code == Errc::Api)
     for (const auto& [status, advice] : kByStatus)
       if (error.sys == status) return advice;
   return {};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/result.h"
+#include "src/cloudsql/command.h"
 #include "src/cloudsql/http.h"
 #include "src/cloudsql/refresh.h"
 
@@ -19,6 +20,7 @@ struct Caller {
       pause;  // false: do not try again (stopping, or the refresh has used up its time)
   std::function<Now()> now;
   std::function<double()> random;  // [0,1)
+  RunCommand run{};
 };
 
 // A failed call with what the pace of the next one depends on.

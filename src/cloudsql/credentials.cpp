@@ -4,135 +4,145 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <optional>
 #include <utility>
 
+#include "src/cloudsql/command.h"
+#include "src/cloudsql/credential_types.h"
 #include "src/cloudsql/encode.h"
 #include "src/cloudsql/http.h"
-#include "src/cloudsql/json_text.h"
 
 namespace sidepool::cloudsql {
 namespace {
-
-// Credential files are 2 to 3 KiB.
-constexpr std::size_t kMaxFile = 1 << 20;
-
-tl::unexpected<Error> config_error(const std::string& what) {
-  return fail(Errc::Config, "config error: " + what, 0, "credentials");
-}
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
 }
 
-Result<SecretText> read_file(const std::string& path) {
-  errno = 0;
-  std::ifstream in{path, std::ios::binary};
-  std::string text;
-  if (in) {
-    text.resize(kMaxFile + 1);
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(in.gcount()));
-  }
-  if (!in.is_open() || in.bad() || (text.empty() && errno != 0)) {
-    const int code = errno;
-    return fail(Errc::Config, "config error: open " + path + ": " + std::strerror(code != 0 ? code : EIO),
-                code, "credentials");
-  }
-  if (text.size() > kMaxFile) return config_error(path + " is larger than 1 MiB");
-  return SecretText{std::move(text)};
-}
-
-Result<Credentials> service_account(CredentialFile file, const std::string& where) {
-  if (file.client_email.empty() || file.private_key.empty())
-    return config_error(where + " lacks client_email or private_key");
-  ServiceAccount account{file.client_email, file.private_key_id,
-                         file.token_uri.empty() ? std::string{kDefaultTokenUrl} : file.token_uri,
-                         tls::read_private_key(file.private_key.view())};
-  if (!account.key || EVP_PKEY_get_base_id(account.key.get()) != EVP_PKEY_RSA) {
-    static_cast<void>(tls::openssl_error());
-    return config_error("the private_key in " + where + " is not an RSA key in PEM");
-  }
-  return Credentials{std::move(account), {}, std::move(file.client_email), std::move(file.quota_project)};
-}
-
-// The token endpoint is a constant, as in the original: the refresh token of a person is not sent where a
-// file says. The one exception sends it nowhere: a token_uri on this machine (an emulator).
-Result<Credentials> authorized_user(CredentialFile file, const std::string& where) {
-  if (file.client_id.empty() || file.client_secret.empty() || file.refresh_token.empty())
-    return config_error(where + " lacks client_id, client_secret or refresh_token");
-  const bool local = is_loopback_url(file.token_uri);
-  AuthorizedUser user{std::move(file.client_id), local ? file.token_uri : std::string{kDefaultTokenUrl},
-                      std::move(file.client_secret), std::move(file.refresh_token)};
-  return Credentials{std::move(user), {}, std::move(file.account), std::move(file.quota_project)};
-}
-
 Result<Credentials> from_json(const SecretText& text, const std::string& where,
-                              const CredentialOptions& options) {
+                              const CredentialContext& context) {
   auto file = read_credential_file(text.view());
-  if (!file) return config_error(where + ": " + file.error().what);
-  if (file->oauth_client)
-    return config_error(where +
-                        " is an OAuth client, not a credential: run gcloud auth application-default login");
-  const std::string universe = file->universe_domain.empty() ? "googleapis.com" : file->universe_domain;
-  if (universe != options.universe_domain)
-    return config_error(where + " belongs to universe " + one_line(universe, 64) + ", not to " +
-                        options.universe_domain);
-  if (file->type == "service_account") return service_account(std::move(*file), where);
-  if (file->type == "authorized_user") return authorized_user(std::move(*file), where);
-  if (file->type.empty()) return config_error(where + " has no credential type (key \"type\")");
-  return config_error(where + " has credential type \"" + one_line(file->type, 64) +
-                      "\", which is not supported; service_account and authorized_user are");
+  if (!file) return credential_error(where + ": " + file.error().what);
+  return make_credentials(std::move(*file), where, context);
 }
 
-Result<Credentials> from_file(const std::string& path, const CredentialOptions& options) {
-  const auto text = read_file(path);
-  if (!text) return tl::unexpected(text.error());
-  return from_json(*text, "credentials file \"" + path + "\"", options);
+Result<Credentials> from_file(const std::string& path, const CredentialContext& context) {
+  const auto file = read_secret_file(path, FileKind::MayBePipe);
+  if (!file) return fail(Errc::Config, "config error: " + file.error().what, file.error().sys, "credentials");
+  auto out = from_json(file->text, "credentials file \"" + path + "\"", context);
+  if (out && file->stamp) {
+    out->watched = path;
+    out->stamp = file->stamp;
+  }
+  return out;
 }
 
-Result<Credentials> application_default(const CredentialOptions& options, const Environment& env) {
-  if (!env.application_credentials.empty()) return from_file(env.application_credentials, options);
-  if (!env.home.empty()) {
-    const std::string path = env.home + "/.config/gcloud/application_default_credentials.json";
-    // Missing or unreadable: the search goes on. Readable but wrong: an error.
-    if (const auto text = read_file(path))
-      return from_json(*text, "credentials file \"" + path + "\"", options);
-  }
-  if (!env.metadata_host.empty()) return Credentials{MetadataServer{env.metadata_host, false}, {}, {}, {}};
-  return Credentials{MetadataServer{std::string{kMetadataAddress}, true}, {}, {}, {}};
+Result<Credentials> application_default(const CredentialContext& context) {
+  const Environment& env = context.env;
+  if (!env.application_credentials.empty()) return from_file(env.application_credentials, context);
+  const std::string path =
+      env.home.empty() ? "" : env.home + "/.config/gcloud/application_default_credentials.json";
+  // Missing or unreadable: the search goes on. Readable but wrong: an error.
+  if (!path.empty() && read_secret_file(path, FileKind::Regular)) return from_file(path, context);
+  MetadataServer server{std::string{kMetadataAddress}, true, context.universe};
+  if (!env.metadata_host.empty()) server = {env.metadata_host, false, context.universe};
+  Credentials out{std::move(server)};
+  out.watched = path;
+  out.stamp = path.empty() ? std::nullopt : stamp_of(path);
+  return out;
 }
 
-Result<Credentials> find(const CredentialOptions& options, const Environment& env, std::string& description) {
-  if (!options.token.empty()) {
-    description = "Authorizing with OAuth2 token";
-    return Credentials{StaticTokens{options.token.copy(), options.login_token.copy()}, {}, {}, {}};
+struct Found {
+  Result<Credentials> credentials;
+  std::string with;  // what authorizes, in the original's words (§5.1)
+};
+
+Found find(const CredentialOptions& options, const CredentialContext& context) {
+  if (!options.token.empty())
+    return {Credentials{StaticTokens{options.token.copy(), options.login_token.copy()}}, "OAuth2 token"};
+  if (!options.credentials_file.empty())
+    return {from_file(options.credentials_file, context),
+            "the credentials file at \"" + options.credentials_file + "\""};
+  if (!options.json_credentials.empty())
+    return {from_json(options.json_credentials, "the JSON credentials", context),
+            "JSON credentials environment variable"};
+  if (options.gcloud) {
+    std::string program = find_program("gcloud", context.env.path);
+    if (program.empty()) return {credential_error("gcloud is not in PATH"), {}};
+    return {Credentials{Gcloud{std::move(program)}}, "gcloud user credentials"};
   }
-  if (!options.credentials_file.empty()) {
-    description = "Authorizing with the credentials file at \"" + options.credentials_file + "\"";
-    return from_file(options.credentials_file, options);
-  }
-  if (!options.json_credentials.empty()) {
-    description = "Authorizing with JSON credentials environment variable";
-    return from_json(options.json_credentials, "the JSON credentials", options);
-  }
-  description = "Authorizing with Application Default Credentials";
-  return application_default(options, env);
+  return {application_default(context), "Application Default Credentials"};
+}
+
+// An e-mail or the number of a service account: it becomes part of an URL.
+bool is_account_name(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '@' ||
+           c == '.' || c == '-' || c == '_' || c == '+' || c == ':';
+  });
+}
+
+// It becomes part of host names.
+bool is_domain(std::string_view name) {
+  return !name.starts_with('.') && !name.ends_with('.') && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+  });
+}
+
+// --impersonate-service-account (§4.5): delegates go out from the source's side, that is in reverse.
+Result<Credentials> act_as(const std::vector<std::string>& chain, Credentials source,
+                           const CredentialContext& context) {
+  constexpr std::string_view kResource = "projects/-/serviceAccounts/";
+  for (const std::string& name : chain)
+    if (!is_account_name(name))
+      return credential_error("\"" + one_line(name, 128) + "\" is not the e-mail of a service account to " +
+                              "impersonate");
+  std::string url = context.env.iam_credentials_endpoint;
+  if (url.empty()) url = "https://iamcredentials." + context.universe + "/";
+  if (!url.ends_with('/')) url += '/';
+  if (!is_private_url(url))
+    return credential_error(
+        "the IAM Credentials endpoint of the environment is neither an https URL nor on this machine");
+  url += "v1/" + std::string{kResource} + chain.front() + ":generateAccessToken";
+  const std::string quota_project = source.quota_project;
+  const std::string watched = source.watched;
+  const auto stamp = source.stamp;
+  Impersonated target{std::move(source), std::move(url)};
+  for (auto i = chain.rbegin(); i + 1 != chain.rend(); ++i)
+    target.delegates.push_back(std::string{kResource} + *i);
+  Credentials out{std::move(target)};
+  out.principal = chain.front();
+  out.quota_project = quota_project;
+  out.watched = watched;
+  out.stamp = stamp;
+  return out;
 }
 
 }  // namespace
 
+Impersonated::Impersonated(Credentials&& from, std::string where)
+    : source(std::make_unique<Credentials>(std::move(from))), url(std::move(where)) {}
+Impersonated::Impersonated(Impersonated&&) noexcept = default;
+Impersonated& Impersonated::operator=(Impersonated&&) noexcept = default;
+Impersonated::~Impersonated() = default;
+
 Environment process_environment() {
   Environment env;
   env.application_credentials = variable("GOOGLE_APPLICATION_CREDENTIALS");
+  env.path = variable("PATH");
   env.metadata_host = variable("GCE_METADATA_HOST");
   env.quota_project = variable("GOOGLE_CLOUD_QUOTA_PROJECT");
+  env.universe_domain = variable("GOOGLE_CLOUD_UNIVERSE_DOMAIN");
+  env.iam_credentials_endpoint = variable("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS");
+  env.allow_executables = variable("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES") == "1";
+  env.aws_region = variable("AWS_REGION");
+  if (env.aws_region.empty()) env.aws_region = variable("AWS_DEFAULT_REGION");
+  env.aws_key_id = variable("AWS_ACCESS_KEY_ID");
+  env.aws_secret = SecretText{variable("AWS_SECRET_ACCESS_KEY")};
+  env.aws_session = SecretText{variable("AWS_SESSION_TOKEN")};
   env.home = variable("HOME");
   if (env.home.empty()) {
     std::array<char, 4096> buffer{};
@@ -144,24 +154,23 @@ Environment process_environment() {
   return env;
 }
 
-Result<Credentials> load_credentials(const CredentialOptions& options, const Environment& env) {
-  std::string description;
-  auto found = find(options, env, description);
-  if (!found) return found;
-  found->description = std::move(description);
-  if (!env.quota_project.empty()) found->quota_project = env.quota_project;
-  return found;
+std::string universe_of(const CredentialOptions& options, const Environment& env) {
+  if (!options.universe_domain.empty()) return options.universe_domain;
+  return env.universe_domain.empty() ? "googleapis.com" : env.universe_domain;
 }
 
-std::string role_name(std::string_view principal) {
-  constexpr std::string_view kServiceAccountDomain = ".gserviceaccount.com";
-  constexpr std::size_t kMaxRole = 63;  // NAMEDATALEN - 1
-  std::string out{principal};
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  if (out.ends_with(kServiceAccountDomain)) out.resize(out.size() - kServiceAccountDomain.size());
-  if (out.size() > kMaxRole) out.resize(kMaxRole);
-  return out;
+Result<Credentials> load_credentials(const CredentialOptions& options, const Environment& env) {
+  const CredentialContext context{env, universe_of(options, env)};
+  if (!is_domain(context.universe))
+    return credential_error("\"" + one_line(context.universe, 64) + "\" is not a universe's domain");
+  auto [found, with] = find(options, context);
+  if (!found) return std::move(found);
+  if (!options.impersonate.empty()) found = act_as(options.impersonate, std::move(*found), context);
+  if (!found) return std::move(found);
+  found->description =
+      (options.impersonate.empty() ? "Authorizing with " : "Impersonating service account with ") + with;
+  if (!env.quota_project.empty()) found->quota_project = env.quota_project;
+  return std::move(found);
 }
 
 }  // namespace sidepool::cloudsql

@@ -1,13 +1,16 @@
 // cloudsql/encode.cpp -- see the header.
 #include "src/cloudsql/encode.h"
 
+#include <openssl/evp.h>
+
 #include <cstdint>
 
 namespace sidepool::cloudsql {
 
-std::string percent_encode(std::string_view text) {
+namespace {
+
+void append_encoded(std::string& out, std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
   for (const char c : text) {
     const auto byte = static_cast<std::uint8_t>(c);
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -20,18 +23,45 @@ std::string percent_encode(std::string_view text) {
       out += kHex[byte & 15];
     }
   }
+}
+
+}  // namespace
+
+std::string percent_encode(std::string_view text) {
+  std::string out;
+  out.reserve(3 * text.size());
+  append_encoded(out, text);
   return out;
 }
 
-std::string form_encode(std::initializer_list<std::pair<std::string_view, std::string_view>> fields) {
+SecretText form_encode(const std::vector<std::pair<std::string_view, std::string_view>>& fields) {
+  std::size_t most = 0;
+  for (const auto& [name, value] : fields) most += 3 * (name.size() + value.size()) + 2;
   std::string out;
+  out.reserve(most);  // so that no copy is left behind by growing
   for (const auto& [name, value] : fields) {
     if (!out.empty()) out += '&';
-    out += percent_encode(name);
+    append_encoded(out, name);
     out += '=';
-    out += percent_encode(value);
+    append_encoded(out, value);
   }
-  return out;
+  return SecretText{std::move(out)};
+}
+
+SecretText basic_auth(std::string_view user, std::string_view password) {
+  std::string plain;
+  plain.reserve(user.size() + password.size() + 1);
+  plain += user;
+  plain += ':';
+  plain += password;
+  constexpr std::string_view kHead = "Authorization: Basic ";
+  std::string out(kHead.size() + 4 * ((plain.size() + 2) / 3) + 1, '\0');
+  kHead.copy(out.data(), kHead.size());
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data() + kHead.size()),
+                  reinterpret_cast<const unsigned char*>(plain.data()), static_cast<int>(plain.size()));
+  out.pop_back();  // OpenSSL's NUL
+  wipe(plain);
+  return SecretText{std::move(out)};
 }
 
 std::string base64url(std::string_view bytes) {

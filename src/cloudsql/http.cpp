@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <array>
@@ -53,20 +54,28 @@ bool append(Headers& list, const char* line) {
   return true;
 }
 
+// What would break out of its header line is no header.
+bool is_one_line(std::string_view text) {
+  return text.find_first_of(std::string_view{"\r\n\0", 3}) == std::string_view::npos;
+}
+
+bool append_secret(Headers& list, std::string_view name, const SecretText& value) {
+  if (!is_one_line(value.view())) return false;
+  std::string line;
+  line.reserve(name.size() + value.view().size());
+  line += name;
+  line += value.view();
+  const bool ok = append(list, line.c_str());
+  wipe(line);
+  return ok;
+}
+
 bool build_headers(Headers& list, const HttpRequest& request) {
   for (const std::string& line : request.headers)
-    if (!append(list, line.c_str())) return false;
-  // A token that would break out of its header line is no token.
-  if (request.bearer.view().find_first_of(std::string_view{"\r\n\0", 3}) != std::string_view::npos)
-    return false;
-  if (!request.bearer.empty()) {
-    std::string line = "Authorization: Bearer ";
-    line.reserve(line.size() + request.bearer.view().size() + 1);
-    line += request.bearer.view();
-    const bool ok = append(list, line.c_str());
-    wipe(line);
-    if (!ok) return false;
-  }
+    if (!is_one_line(line) || !append(list, line.c_str())) return false;
+  for (const SecretText& line : request.secret_headers)
+    if (!append_secret(list, {}, line)) return false;
+  if (!request.bearer.empty() && !append_secret(list, "Authorization: Bearer ", request.bearer)) return false;
   // Small bodies need no round trip to ask whether they are welcome.
   return append(list, "Expect:");
 }
@@ -91,28 +100,48 @@ const char* reason_of(CURLcode code) noexcept {
   }
 }
 
-std::string host_of(const std::string& url) {
+std::string part_of(const std::string& url, CURLUPart part) {
   const std::unique_ptr<CURLU, UrlFree> parsed{curl_url()};
-  char* host = nullptr;
+  char* text = nullptr;
   if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
-      curl_url_get(parsed.get(), CURLUPART_HOST, &host, 0) != CURLUE_OK)
+      curl_url_get(parsed.get(), part, &text, 0) != CURLUE_OK)
     return {};
-  std::string out = host;
-  curl_free(host);
+  std::string out = text;
+  curl_free(text);
   return out;
+}
+
+// IPv6 addresses without their brackets.
+std::string host_of(const std::string& url) {
+  std::string host = part_of(url, CURLUPART_HOST);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return host;
+}
+
+bool is_link_local(const std::string& host) {
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 16) == 0xa9fe;
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) return false;
+  in6_addr aws{};
+  inet_pton(AF_INET6, "fd00:ec2::254", &aws);
+  return IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_ARE_ADDR_EQUAL(&v6, &aws);
 }
 
 }  // namespace
 
 HttpRequest HttpRequest::within(std::chrono::milliseconds most) const {
-  return {method,
-          url,
-          headers,
-          bearer.copy(),
-          body.copy(),
-          use_proxy,
-          std::min(connect_timeout, most),
-          std::min(timeout, most)};
+  HttpRequest out;
+  out.method = method;
+  out.url = url;
+  out.headers = headers;
+  for (const SecretText& line : secret_headers) out.secret_headers.push_back(line.copy());
+  out.bearer = bearer.copy();
+  out.body = body.copy();
+  out.use_proxy = use_proxy;
+  out.connect_timeout = std::min(connect_timeout, most);
+  out.timeout = std::min(timeout, most);
+  return out;
 }
 
 struct CurlHttp::Handle {
@@ -146,7 +175,9 @@ struct CurlHttp::Handle {
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
     if (!request.use_proxy || is_loopback_url(request.url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
-    if (request.method == HttpRequest::Method::Post) {
+    if (request.method == HttpRequest::Method::Put) {
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+    } else if (request.method == HttpRequest::Method::Post) {
       curl_easy_setopt(curl, CURLOPT_POST, 1L);
       curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.view().size()));
       curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.view().data());
@@ -164,6 +195,7 @@ Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
     return fail(Errc::Io, "the HTTP request to " + host_of(request.url) + " could not be built", 0,
                 "transport");
   Received received;
+  received.body.reserve(16 * 1024);  // a token's answer does not move while it grows
   handle_->set_up(request, received, headers);
   const CURLcode code = curl_easy_perform(handle_->curl);
   HttpResponse response;
@@ -189,11 +221,21 @@ Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
 }
 
 bool is_loopback_url(const std::string& url) {
-  std::string host = host_of(url);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const std::string host = host_of(url);
   if (host == "localhost" || host == "::1") return true;
   in_addr v4{};
   return inet_pton(AF_INET, host.c_str(), &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+bool is_private_url(const std::string& url) {
+  const std::string scheme = part_of(url, CURLUPART_SCHEME);
+  if (host_of(url).empty()) return false;
+  return scheme == "https" || (scheme == "http" && is_loopback_url(url));
+}
+
+bool is_private_or_metadata_url(const std::string& url) {
+  if (is_private_url(url)) return true;
+  return part_of(url, CURLUPART_SCHEME) == "http" && is_link_local(host_of(url));
 }
 
 }  // namespace sidepool::cloudsql

@@ -14,11 +14,12 @@
 namespace sidepool::cloudsql {
 
 struct HttpRequest {
-  enum class Method : unsigned char { Get, Post } method = Method::Get;
+  enum class Method : unsigned char { Get, Post, Put } method = Method::Get;  // a Put has no body
   std::string url{};
-  std::vector<std::string> headers{};  // "Name: value"
-  SecretText bearer{};                 // sent as "Authorization: Bearer …" when not empty
-  SecretText body{};                   // of a Post
+  std::vector<std::string> headers{};        // "Name: value"
+  std::vector<SecretText> secret_headers{};  // the same, wiped after use
+  SecretText bearer{};                       // sent as "Authorization: Bearer …" when not empty
+  SecretText body{};                         // of a Post
   // Proxies of the environment (HTTPS_PROXY, NO_PROXY, …) as curl reads them; never for loopback addresses.
   bool use_proxy = true;
   std::chrono::milliseconds connect_timeout{10'000};
@@ -58,5 +59,12 @@ class CurlHttp {
 
 // The host of an URL is this machine: 127.0.0.0/8, ::1 or localhost. False for what is not an http(s) URL.
 bool is_loopback_url(const std::string& url);
+
+// A secret may go there: https to anybody, http to this machine only.
+bool is_private_url(const std::string& url);
+
+// The same, or http to an address of the link itself, where clouds have their metadata servers:
+// 169.254.0.0/16, fe80::/10 and AWS's fd00:ec2::254.
+bool is_private_or_metadata_url(const std::string& url);
 
 }  // namespace sidepool::cloudsql

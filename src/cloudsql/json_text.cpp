@@ -2,56 +2,23 @@
 #include "src/cloudsql/json_text.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "src/base/rfc3339.h"
 #include "src/cloudsql/encode.h"
+#include "src/cloudsql/json_member.h"
 
 namespace sidepool::cloudsql {
 namespace {
 
-using Json = nlohmann::json;
-
-// The object a body holds; null for anything else. Never throws on bad input.
-Json parse_object(std::string_view text) {
-  Json j = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return j.is_object() ? std::move(j) : Json{};
-}
-
-const Json* member(const Json& j, const char* key) {
-  if (!j.is_object()) return nullptr;
-  const auto it = j.find(key);
-  return it == j.end() ? nullptr : &*it;
-}
-
-std::string text(const Json& j, const char* key) {
-  const Json* m = member(j, key);
-  const auto* s = m ? m->get_ptr<const Json::string_t*>() : nullptr;
-  return s ? *s : std::string{};
-}
-
-// Takes the string out of the document, which keeps no readable copy.
-SecretText secret(Json& j, const char* key) {
-  if (!j.is_object()) return {};
-  const auto it = j.find(key);
-  auto* s = it == j.end() ? nullptr : it->get_ptr<Json::string_t*>();
-  return s ? SecretText{std::move(*s)} : SecretText{};
-}
-
-bool truth(const Json& j, const char* key) {
-  const Json* m = member(j, key);
-  const auto* b = m ? m->get_ptr<const Json::boolean_t*>() : nullptr;
-  return b && *b;
-}
-
-// The elements of an array member; an empty list for anything else.
-const Json& list(const Json& j, const char* key) {
-  static const Json kNone = Json::array();
-  const Json* m = member(j, key);
-  return m && m->is_array() ? *m : kNone;
-}
-
-std::string dump(const Json& j) { return j.dump(-1, ' ', false, Json::error_handler_t::replace); }
+using json::dump;
+using json::Json;
+using json::list;
+using json::member;
+using json::parse_object;
+using json::secret;
+using json::text;
+using json::truth;
 
 std::string word(std::string_view s) {
   std::string out{s.substr(0, 96)};
@@ -177,36 +144,56 @@ Result<TokenReply> read_token_reply(std::string_view json) {
   return out;
 }
 
-Result<CredentialFile> read_credential_file(std::string_view json) {
-  Json j = parse_object(json);
-  if (j.is_null()) return fail(Errc::Config, "it is not a JSON object", 0, "credentials");
-  CredentialFile out;
-  out.type = text(j, "type");
-  out.oauth_client = member(j, "installed") || member(j, "web");
-  out.client_email = text(j, "client_email");
-  out.private_key_id = text(j, "private_key_id");
-  out.token_uri = text(j, "token_uri");
-  out.client_id = text(j, "client_id");
-  out.account = text(j, "account");
-  out.quota_project = text(j, "quota_project_id");
-  out.universe_domain = text(j, "universe_domain");
-  out.private_key = secret(j, "private_key");
-  out.client_secret = secret(j, "client_secret");
-  out.refresh_token = secret(j, "refresh_token");
-  return out;
-}
-
 std::string write_jwt_header(std::string_view key_id) {
   return dump(Json{{"alg", "RS256"}, {"typ", "JWT"}, {"kid", key_id}});
 }
 
-std::string write_jwt_claims(std::string_view issuer, std::string_view scope, std::string_view audience,
-                             std::chrono::sys_seconds issued, std::chrono::sys_seconds expires) {
-  return dump(Json{{"iss", issuer},
-                   {"scope", scope},
-                   {"aud", audience},
-                   {"iat", issued.time_since_epoch().count()},
-                   {"exp", expires.time_since_epoch().count()}});
+std::string write_jwt_claims(const JwtClaims& claims) {
+  Json j{{"iss", claims.issuer},
+         {"scope", claims.scope},
+         {"iat", claims.issued.time_since_epoch().count()},
+         {"exp", claims.expires.time_since_epoch().count()}};
+  if (!claims.audience.empty()) j["aud"] = claims.audience;
+  if (!claims.subject.empty()) j["sub"] = claims.subject;
+  return dump(j);
+}
+
+std::string write_access_token_request(const std::vector<std::string>& delegates,
+                                       std::chrono::seconds lifetime, std::string_view scope) {
+  Json j{{"lifetime", std::to_string(lifetime.count()) + "s"}, {"scope", Json::array({scope})}};
+  if (!delegates.empty()) j["delegates"] = delegates;
+  return dump(j);
+}
+
+Result<ImpersonatedReply> read_impersonated_reply(std::string_view text_) {
+  Json j = parse_object(text_);
+  ImpersonatedReply out;
+  out.access_token = secret(j, "accessToken");
+  if (out.access_token.empty()) return fail(Errc::Auth, "the answer holds no access token", 0, "malformed");
+  const auto expires = parse_rfc3339(text(j, "expireTime"));
+  if (!expires) return fail(Errc::Auth, "the access token has no date of expiry", 0, "malformed");
+  out.expires = std::chrono::floor<std::chrono::milliseconds>(*expires);
+  return out;
+}
+
+std::string read_token_info_email(std::string_view json) { return text(parse_object(json), "email"); }
+
+std::string write_user_project(std::string_view project) { return dump(Json{{"userProject", project}}); }
+
+Result<GcloudReply> read_gcloud_reply(std::string_view text_) {
+  Json j = parse_object(text_);
+  GcloudReply out;
+  if (const Json* configuration = member(j, "configuration"))
+    if (const Json* properties = member(*configuration, "properties"))
+      if (const Json* core = member(*properties, "core")) out.account = text(*core, "account");
+  const auto credential = j.is_object() ? j.find("credential") : j.end();
+  if (credential == j.end()) return fail(Errc::Auth, "gcloud printed no credential", 0, "malformed");
+  out.access_token = secret(*credential, "access_token");
+  if (out.access_token.empty()) return fail(Errc::Auth, "gcloud printed no access token", 0, "malformed");
+  const auto expires = parse_rfc3339(text(*credential, "token_expiry"));
+  if (!expires) return fail(Errc::Auth, "gcloud printed no date of expiry", 0, "malformed");
+  out.expires = std::chrono::floor<std::chrono::milliseconds>(*expires);
+  return out;
 }
 
 }  // namespace sidepool::cloudsql

@@ -1,5 +1,4 @@
-// cloudsql/json_text.h -- the JSON that Google's endpoints and credential files speak, as plain structs.
-// Its .cpp is the only file that sees the JSON library (10 s of compilation).
+// cloudsql/json_text.h -- the JSON that Google's endpoints speak, as plain structs.
 #pragma once
 #include <chrono>
 #include <optional>
@@ -49,18 +48,39 @@ struct TokenReply {
 };
 Result<TokenReply> read_token_reply(std::string_view json);
 
-// A credential file of any type; only the fields of the types that are supported.
-struct CredentialFile {
-  std::string type;
-  bool oauth_client = false;  // top-level "installed" or "web": an OAuth client, not a credential
-  std::string client_email, private_key_id, token_uri;
-  std::string client_id, account, quota_project, universe_domain;
-  SecretText private_key, client_secret, refresh_token;
+// The answer of IAM Credentials' generateAccessToken (cloudsql.md §5.6).
+struct ImpersonatedReply {
+  SecretText access_token;
+  std::chrono::sys_time<std::chrono::milliseconds> expires;
 };
-Result<CredentialFile> read_credential_file(std::string_view json);
+Result<ImpersonatedReply> read_impersonated_reply(std::string_view json);
+// Its request; `delegates` as full resource names.
+std::string write_access_token_request(const std::vector<std::string>& delegates,
+                                       std::chrono::seconds lifetime, std::string_view scope);
+
+// What `gcloud config config-helper` prints (cloudsql.md §5.7).
+struct GcloudReply {
+  SecretText access_token;
+  std::chrono::sys_time<std::chrono::milliseconds> expires;
+  std::string account;  // of the configuration; may be empty
+};
+Result<GcloudReply> read_gcloud_reply(std::string_view json);
+
+// OAuth's tokeninfo; empty if it names no e-mail.
+std::string read_token_info_email(std::string_view json);
+
+// The `options` of a token exchange by a workforce pool.
+std::string write_user_project(std::string_view project);
 
 std::string write_jwt_header(std::string_view key_id);
-std::string write_jwt_claims(std::string_view issuer, std::string_view scope, std::string_view audience,
-                             std::chrono::sys_seconds issued, std::chrono::sys_seconds expires);
+struct JwtClaims {
+  std::string_view issuer;
+  std::string_view subject;   // empty: left out
+  std::string_view audience;  // empty: left out
+  std::string_view scope;
+  std::chrono::sys_seconds issued;
+  std::chrono::sys_seconds expires;
+};
+std::string write_jwt_claims(const JwtClaims& claims);
 
 }  // namespace sidepool::cloudsql

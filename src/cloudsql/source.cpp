@@ -37,22 +37,34 @@ std::function<double()> system_random() {
   };
 }
 
+// Whoever gets the admin token anyway may be asked about it: an emulator's tokens never leave this machine.
+std::string token_info_url(const std::string& endpoint, const std::string& universe) {
+  if (!is_loopback_url(endpoint)) return "https://oauth2." + universe + "/tokeninfo";
+  return endpoint + (endpoint.ends_with('/') ? "" : "/") + "tokeninfo";
+}
+
 Error stopped_error() { return {Errc::Io, 0, "sidepool is stopping", "stopped"}; }
 
 }  // namespace
 
 Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
-  auto credentials = load_credentials(options.credentials, options.environment);
+  const auto what = std::make_shared<const CredentialOptions>(std::move(options.credentials));
+  const auto env = std::make_shared<const Environment>(std::move(options.environment));
+  auto credentials = load_credentials(*what, *env);
   if (!credentials) return tl::unexpected(std::move(credentials.error()));
-  if (options.api.quota_project.empty()) options.api.quota_project = credentials->quota_project;
-  const bool clear_text =
-      options.api.endpoint.starts_with("http://") && !is_loopback_url(options.api.endpoint);
-  const std::string endpoint = options.api.endpoint;
-  std::unique_ptr<CloudSql> source{new CloudSql{std::move(options), std::move(*credentials)}};
+  ApiOptions& api = options.api;
+  if (api.quota_project.empty()) api.quota_project = credentials->quota_project;
+  if (api.endpoint.empty()) api.endpoint = "https://sqladmin." + universe_of(*what, *env) + "/";
+  const bool clear_text = api.endpoint.starts_with("http://") && !is_loopback_url(api.endpoint);
+  const std::string endpoint = api.endpoint;
+  std::unique_ptr<CloudSql> source{new CloudSql{std::move(options), std::move(*credentials),
+                                                [what, env] { return load_credentials(*what, *env); },
+                                                token_info_url(endpoint, universe_of(*what, *env))}};
   source->log(LogLevel::Info, source->credentials_text_);
   if (clear_text)
     source->log(LogLevel::Warning, endpoint + " is not https: access tokens travel in clear text");
-  if (const std::string who = source->principal(); !who.empty()) source->tell_principal(who);
+  if (const std::string& who = source->tokens_.credentials().principal; !who.empty())
+    source->set_principal(who);
   try {
     if (!source->lazy_) source->begin_key();
     source->thread_ = std::thread{[raw = source.get()] { raw->run(); }};
@@ -62,21 +74,24 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   return source;
 }
 
-CloudSql::CloudSql(SourceOptions options, Credentials credentials)
+CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::Reload reload,
+                   std::string token_info_url)
     : log_(std::move(options.log)),
       lazy_(options.lazy),
       now_(options.now ? std::move(options.now) : system_now),
       credentials_text_(credentials.description),
+      token_info_url_(std::move(token_info_url)),
       send_(std::move(options.send)),
+      run_(std::move(options.run)),
       random_(options.random ? std::move(options.random) : system_random()),
-      tokens_(std::move(credentials)),
+      tokens_(std::move(credentials), std::move(reload)),
       api_(std::move(options.api)),
-      key_(std::move(options.key)),
-      principal_(tokens_.credentials().principal) {
+      key_(std::move(options.key)) {
   if (!send_)
     send_ = [curl = std::make_shared<CurlHttp>(stopping_)](const HttpRequest& request) {
       return curl->send(request);
     };
+  if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
 }
 
 CloudSql::~CloudSql() { stop(); }

@@ -39,11 +39,13 @@ enum class DialFailure : std::uint8_t {
 struct SourceOptions {
   CredentialOptions credentials{};
   Environment environment{};
-  ApiOptions api{};
+  ApiOptions api{};  // no endpoint: sqladmin in the universe of the credentials
   bool lazy = false;  // --lazy-refresh: nothing is fetched before a client needs it
   LogHook log{};
-  // Seams for tests; what is not set is libcurl, the system's clocks, its randomness and a fresh key.
+  // Seams for tests; what is not set is libcurl, real processes, the system's clocks, its randomness and a
+  // fresh key.
   HttpSend send{};
+  RunCommand run{};
   std::function<Now()> now{};
   std::function<double()> random{};
   tls::KeyPtr key{};
@@ -105,7 +107,8 @@ class CloudSql {
 
   std::vector<InstanceStatus> status() const;
   bool lazy() const noexcept { return lazy_; }
-  // E-mail of the principal; empty while it is not known (the metadata server is asked once).
+  // E-mail of the principal; empty while it is not known (whoever knows is asked once, after the first
+  // refresh).
   std::string principal() const;
   // For the start log: "Authorizing with …".
   const std::string& credentials_text() const noexcept { return credentials_text_; }
@@ -141,7 +144,8 @@ class CloudSql {
     std::string news;  // empty: nothing to log
   };
 
-  CloudSql(SourceOptions options, Credentials credentials);
+  CloudSql(SourceOptions options, Credentials credentials, TokenCache::Reload reload,
+           std::string token_info_url);
 
   // Under the lock.
   Entry& entry_of(const InstanceKey& key);
@@ -161,8 +165,9 @@ class CloudSql {
   CallResult<const Token*> token(Scope scope, const Caller& caller);
   void begin_key();
   Status ensure_key();
+  void look_at_credentials();
   void learn_principal();
-  void tell_principal(const std::string& name) const;
+  void set_principal(const std::string& name);
   Caller caller_within(BootTime deadline);
   bool pause(Millis time, BootTime deadline);
 
@@ -174,9 +179,11 @@ class CloudSql {
   const bool lazy_;
   const std::function<Now()> now_;
   const std::string credentials_text_;
+  const std::string token_info_url_;
 
   // The api thread's own.
   HttpSend send_;
+  RunCommand run_;
   std::function<double()> random_;
   TokenCache tokens_;
   SqlAdmin api_;
@@ -185,6 +192,7 @@ class CloudSql {
   std::string public_key_;
   ClockWatch clock_;
   std::array<LogGate, 2> token_gates_;
+  LogGate credentials_gate_;
   std::uint64_t last_epoch_ = 0;
   bool principal_asked_ = false;
 

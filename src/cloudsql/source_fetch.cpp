@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "src/cloudsql/client_key.h"
+#include "src/cloudsql/principal.h"
 #include "src/cloudsql/source.h"
 
 namespace sidepool::cloudsql {
@@ -28,6 +29,13 @@ Caller CloudSql::caller_within(BootTime deadline) {
     const Millis left = deadline - now_().boot;
     if (left <= Millis{0}) return fail(Errc::Timeout, "the refresh took longer than 60 s", 0, "timeout");
     return send_(request.within(left));
+  };
+  caller.run = [this, deadline](const Command& command) -> Result<CommandOutput> {
+    const Millis left = deadline - now_().boot;
+    if (left <= Millis{0}) return fail(Errc::Timeout, "the refresh took longer than 60 s", 0, "timeout");
+    Command bounded = command;
+    bounded.timeout = std::min(command.timeout, left);
+    return run_(bounded);
   };
   return caller;
 }
@@ -84,6 +92,7 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
     return tl::unexpected(
         unusable(Error{Errc::Limit, e.code().value(), "no thread for the making of the key", "threads"}, ""));
   }
+  look_at_credentials();
   const auto admin = token(Scope::Admin, caller);
   if (!admin) return tl::unexpected(admin.error());
   // The settings first: a refusal of both calls costs one.
@@ -112,23 +121,44 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
   return std::move(*info);
 }
 
-void CloudSql::tell_principal(const std::string& name) const {
+void CloudSql::look_at_credentials() {
+  const std::string before = tokens_.credentials().principal;
+  const auto reread = tokens_.reread();
+  if (!reread) {
+    credentials_gate_.reset();
+    return;
+  }
+  const std::string& file = tokens_.credentials().watched;
+  if (!*reread) {
+    if (credentials_gate_.admit(reread->error().what, now_().boot))
+      log(LogLevel::Error, "the credentials file " + file + " has changed but cannot be used, so the old " +
+                               "credentials stay: " + reread->error().what);
+    return;
+  }
+  log(LogLevel::Info, "the credentials file " + file + " has changed and was read again");
+  principal_asked_ = false;
+  if (const std::string& now = tokens_.credentials().principal; !now.empty() && now != before)
+    set_principal(now);
+}
+
+void CloudSql::set_principal(const std::string& name) {
+  {
+    const std::lock_guard lock{mutex_};
+    principal_ = name;
+  }
   log(LogLevel::Info,
       "the principal is " + name + "; its PostgreSQL role for IAM logins is " + role_name(name));
 }
 
 void CloudSql::learn_principal() {
-  const auto* server = std::get_if<MetadataServer>(&tokens_.credentials().source);
-  if (principal_asked_ || !server) return;
+  if (principal_asked_ || !tokens_.credentials().principal.empty()) return;
   principal_asked_ = true;
-  const std::string name =
-      fetch_metadata_principal(*server, caller_within(now_().boot + std::chrono::seconds{5}));
-  if (name.empty()) return;
-  {
-    const std::lock_guard lock{mutex_};
-    principal_ = name;
-  }
-  tell_principal(name);
+  const Caller caller = caller_within(now_().boot + std::chrono::seconds{5});
+  const auto admin = tokens_.get(Scope::Admin, caller);
+  if (!admin) return;
+  const std::string name = fetch_principal(tokens_.credentials(), **admin, token_info_url_, caller);
+  if (!name.empty()) return set_principal(name);
+  log(LogLevel::Info, "the e-mail of the principal is not known: these credentials do not tell it");
 }
 
 }  // namespace sidepool::cloudsql

@@ -1,11 +1,14 @@
-// cloudsql/token.cpp -- see the header.
+// cloudsql/token.cpp -- one fetch from each kind of source: see token.h.
 #include "src/cloudsql/token.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "src/cloudsql/encode.h"
+#include "src/cloudsql/exchange.h"
 #include "src/cloudsql/json_text.h"
+#include "src/cloudsql/metadata_server.h"
+#include "src/cloudsql/subject_token.h"
 
 namespace sidepool::cloudsql {
 namespace {
@@ -13,28 +16,7 @@ namespace {
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr std::string_view kMetadataPath = "/computeMetadata/v1/instance/service-accounts/default/";
-
-CallResult<Token> read_reply(Result<HttpResponse> response, std::string_view prefix, WallTime asked,
-                             SecretText* rotated) {
-  if (!response) return tl::unexpected(no_answer(std::move(response.error()), prefix));
-  if (response->status < 200 || response->status > 299)
-    return tl::unexpected(refused(Errc::Auth, prefix, "token endpoint", *response));
-  auto reply = read_token_reply(response->body);
-  wipe(response->body);
-  if (!reply) return tl::unexpected(unusable(std::move(reply.error()), prefix));
-  if (rotated && !reply->refresh_token.empty()) *rotated = std::move(reply->refresh_token);
-  return Token{std::move(reply->access_token), asked + reply->expires_in};
-}
-
-HttpRequest form_post(const std::string& url, std::string&& form) {
-  HttpRequest request;
-  request.method = HttpRequest::Method::Post;
-  request.url = url;
-  request.headers = {"Content-Type: application/x-www-form-urlencoded"};
-  request.body = SecretText{std::move(form)};
-  return request;
-}
+constexpr std::string_view kTokenEndpoint = "token endpoint";
 
 // RSASSA-PKCS1-v1_5 with SHA-256 (JWT's RS256); empty on failure.
 std::string sign_rs256(EVP_PKEY* key, std::string_view text) {
@@ -52,14 +34,23 @@ std::string sign_rs256(EVP_PKEY* key, std::string_view text) {
   return signature;
 }
 
+tl::unexpected<CallFailure> no_login(const char* what) {
+  return tl::unexpected(unusable(Error{Errc::Config, 0, what, "credentials"}, "config error"));
+}
+
 CallResult<Token> fetch(StaticTokens& tokens, Scope scope, const Caller&) {
-  const SecretText& text = scope == Scope::Admin ? tokens.api : tokens.login;
-  if (text.empty())
-    return tl::unexpected(
-        unusable(Error{Errc::Config, 0, "cannot specify --auto-iam-authn and --token without --login-token",
-                       "credentials"},
-                 "config error"));
-  return Token{text.copy(), std::nullopt};
+  if (scope != Scope::Login) return Token{tokens.api.copy(), std::nullopt};
+  if (tokens.login.empty())
+    return no_login("cannot specify --auto-iam-authn and --token without --login-token");
+  return Token{tokens.login.copy(), std::nullopt};
+}
+
+// Header and claims with their signature, RFC 7519; empty if the key cannot sign.
+std::string signed_jwt(const ServiceAccount& account, const JwtClaims& claims) {
+  std::string jwt = base64url(write_jwt_header(account.key_id)) + '.' + base64url(write_jwt_claims(claims));
+  const std::string signature = sign_rs256(account.key.get(), jwt);
+  if (signature.empty()) return {};
+  return jwt + '.' + base64url(signature);
 }
 
 CallResult<Token> fetch(ServiceAccount& account, Scope scope, const Caller& caller) {
@@ -67,130 +58,134 @@ CallResult<Token> fetch(ServiceAccount& account, Scope scope, const Caller& call
   const WallTime asked = caller.now().wall;
   // The allowance for a clock that is ahead of Google's.
   const auto issued = std::chrono::floor<seconds>(asked) - seconds{10};
-  std::string jwt = base64url(write_jwt_header(account.key_id)) + '.' +
-                    base64url(write_jwt_claims(account.email, scope_url(scope), account.token_uri, issued,
-                                               issued + std::chrono::hours{1}));
-  const std::string signature = sign_rs256(account.key.get(), jwt);
-  if (signature.empty())
+  const auto expires = issued + std::chrono::hours{1};
+  JwtClaims claims{account.email, {}, account.token_uri, scope_url(scope), issued, expires};
+  if (account.self_signed) {
+    claims.audience = {};
+    claims.subject = account.email;
+  }
+  SecretText jwt{signed_jwt(account, claims)};
+  if (jwt.empty())
     return tl::unexpected(unusable(
         Error{Errc::Auth, 0, "the key cannot sign: " + tls::openssl_error(), "credentials"}, kPrefix));
-  jwt += '.' + base64url(signature);
-  auto request = form_post(
-      account.token_uri,
-      form_encode({{"assertion", jwt}, {"grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"}}));
-  wipe(jwt);
-  return read_reply(caller.send(request), kPrefix, asked, nullptr);
+  if (account.self_signed) return Token{std::move(jwt), expires};
+  const auto request = form_post(
+      account.token_uri, form_encode({{"assertion", jwt.view()},
+                                      {"grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"}}));
+  return read_token(exchange(request, kPrefix, kTokenEndpoint, caller), kPrefix, asked);
 }
 
 CallResult<Token> fetch(AuthorizedUser& user, Scope, const Caller& caller) {
+  constexpr std::string_view kPrefix = "cannot renew the user's token";
   const WallTime asked = caller.now().wall;
-  const auto request = form_post(user.token_url, form_encode({{"grant_type", "refresh_token"},
-                                                              {"refresh_token", user.refresh_token.view()},
-                                                              {"client_id", user.client_id},
-                                                              {"client_secret", user.client_secret.view()}}));
-  return read_reply(caller.send(request), "cannot renew the user's token", asked, &user.refresh_token);
-}
-
-HttpRequest metadata_get(const MetadataServer& server, const std::string& what) {
-  HttpRequest request;
-  request.url = "http://" + server.host + std::string{kMetadataPath} + what;
-  request.headers = {"Metadata-Flavor: Google"};
-  request.use_proxy = false;
-  request.connect_timeout = seconds{2};  // it is on this machine or nowhere
-  request.timeout = seconds{10};
-  return request;
-}
-
-// The metadata server of a starting pod may refuse connections for some seconds.
-Result<HttpResponse> ask_metadata(const HttpRequest& request, const Caller& caller) {
-  constexpr int kAttempts = 5;
-  Millis delay{100};
-  for (int attempt = 1;; ++attempt, delay *= 2) {
-    auto response = caller.send(request);
-    const bool passing = !response || response->status >= 500;
-    // A black hole is no metadata server: the caller's back-off decides when to look again.
-    const bool hopeless = !response && response.error().code == Errc::Timeout;
-    if (!passing || hopeless || attempt == kAttempts || !caller.pause(delay)) return response;
+  std::vector<std::pair<std::string_view, std::string_view>> form{
+      {"grant_type", "refresh_token"}, {"refresh_token", user.refresh_token.view()}};
+  if (!user.basic_auth) {
+    form.emplace_back("client_id", user.client_id);
+    form.emplace_back("client_secret", user.client_secret.view());
   }
+  auto request = form_post(user.token_url, form_encode(form));
+  if (user.basic_auth)
+    request.secret_headers.push_back(basic_auth(user.client_id, user.client_secret.view()));
+  return read_token(exchange(request, kPrefix, kTokenEndpoint, caller), kPrefix, asked, &user.refresh_token);
 }
 
 CallResult<Token> fetch(MetadataServer& server, Scope scope, const Caller& caller) {
-  constexpr std::string_view kPrefix = "cannot fetch a token from the metadata server";
-  const WallTime asked = caller.now().wall;
-  auto response =
-      ask_metadata(metadata_get(server, "token?scopes=" + percent_encode(scope_url(scope))), caller);
-  if (!response && server.assumed && response.error().reason != "stopped")
+  return fetch_metadata_token(server, scope, caller);
+}
+
+CallResult<Token> fetch(Gcloud& gcloud, Scope scope, const Caller& caller) {
+  if (scope == Scope::Login)
+    return no_login(
+        "cannot use --auto-iam-authn with --gcloud-auth: gcloud's tokens carry more than a login");
+  const auto trouble = [](std::string what) {
     return tl::unexpected(
-        no_answer(Error{Errc::Auth, 0,
-                        "no flag, variable or file names credentials, and no metadata server answers (" +
-                            response.error().what + ")",
-                        "no_credentials"},
-                  "could not find default credentials"));
-  return read_reply(std::move(response), kPrefix, asked, nullptr);
+        CallFailure{Error{Errc::Auth, 0, std::move(what), "gcloud"}, FailureKind::Server, {}});
+  };
+  const auto output = caller.run(
+      Command{{gcloud.program, "--format", "json", "config", "config-helper", "--min-expiry", "1h"},
+              {},
+              seconds{30}});
+  if (!output) return trouble(output.error().what);
+  if (output->exit_code != 0)
+    return trouble("gcloud config config-helper failed with exit code " + std::to_string(output->exit_code) +
+                   "; stderr was: " + one_line(output->err_text, 512));
+  auto reply = read_gcloud_reply(output->out.view());
+  if (!reply) return trouble(reply.error().what);
+  gcloud.account = std::move(reply->account);
+  return Token{std::move(reply->access_token), reply->expires};
+}
+
+CallResult<Token> fetch(ExternalAccount& account, Scope scope, const Caller& caller) {
+  constexpr std::string_view kPrefix = "cannot exchange the subject token";
+  const auto subject = fetch_subject_token(account, caller);
+  if (!subject) return tl::unexpected(subject.error());
+  const WallTime asked = caller.now().wall;
+  const std::string options =
+      account.workforce_user_project.empty() ? "" : write_user_project(account.workforce_user_project);
+  std::vector<std::pair<std::string_view, std::string_view>> form{
+      {"audience", account.audience},
+      {"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"},
+      {"requested_token_type", "urn:ietf:params:oauth:token-type:access_token"},
+      {"scope", scope_url(scope)},
+      {"subject_token", subject->view()},
+      {"subject_token_type", account.subject_token_type}};
+  if (!options.empty()) form.emplace_back("options", options);
+  auto request = form_post(account.token_url, form_encode(form));
+  if (!account.client_id.empty() && !account.client_secret.empty())
+    request.secret_headers.push_back(basic_auth(account.client_id, account.client_secret.view()));
+  return read_token(exchange(request, kPrefix, "Security Token Service", caller), kPrefix, asked);
+}
+
+CallResult<const Token*> source_token(Impersonated& target, const Caller& caller) {
+  constexpr minutes kSpare{5};
+  auto& kept = target.source_token;
+  if (kept && kept->expires && caller.now().wall + kSpare >= *kept->expires) kept.reset();
+  if (!kept) {
+    auto got = fetch_token(*target.source, Scope::Platform, caller);
+    if (!got) return tl::unexpected(std::move(got.error()));
+    kept = std::move(*got);
+  }
+  return &*kept;
+}
+
+CallResult<Token> fetch(Impersonated& target, Scope scope, const Caller& caller) {
+  constexpr std::string_view kPrefix = "cannot impersonate the service account";
+  const auto source = source_token(target, caller);
+  if (!source) return tl::unexpected(source.error());
+  HttpRequest request;
+  request.method = HttpRequest::Method::Post;
+  request.url = target.url;
+  request.headers = {"Content-Type: application/json"};
+  request.bearer = (*source)->text.copy();
+  request.body = SecretText{write_access_token_request(target.delegates, target.lifetime, scope_url(scope))};
+  auto response = exchange(request, kPrefix, "IAM Credentials", caller);
+  if (!response) {
+    if (response.error().error.sys == 401) target.source_token.reset();
+    return tl::unexpected(std::move(response.error()));
+  }
+  auto reply = read_impersonated_reply(response->body);
+  wipe(response->body);
+  if (!reply) return tl::unexpected(unusable(std::move(reply.error()), kPrefix));
+  return Token{std::move(reply->access_token), reply->expires};
 }
 
 }  // namespace
 
 std::string_view scope_url(Scope scope) noexcept {
-  return scope == Scope::Admin ? "https://www.googleapis.com/auth/sqlservice.admin"
-                               : "https://www.googleapis.com/auth/sqlservice.login";
+  switch (scope) {
+    case Scope::Admin:
+      return "https://www.googleapis.com/auth/sqlservice.admin";
+    case Scope::Login:
+      return "https://www.googleapis.com/auth/sqlservice.login";
+    case Scope::Platform:
+      break;
+  }
+  return "https://www.googleapis.com/auth/cloud-platform";
 }
 
 CallResult<Token> fetch_token(Credentials& credentials, Scope scope, const Caller& caller) {
   return std::visit([&](auto& source) { return fetch(source, scope, caller); }, credentials.source);
-}
-
-std::string fetch_metadata_principal(const MetadataServer& server, const Caller& caller) {
-  const auto response = caller.send(metadata_get(server, "email"));
-  if (!response || response->status != 200) return {};
-  std::string email = one_line(response->body, 256);
-  return email.find('@') == std::string::npos ? std::string{} : email;
-}
-
-WallTime renew_from(WallTime fetched, WallTime expires, double u) noexcept {
-  const Millis life = expires - fetched;
-  const auto margin = static_cast<double>(std::max<Millis>(minutes{10}, life / 4).count());
-  return expires - Millis{static_cast<Millis::rep>(margin * (1.0 + 0.1 * u))};
-}
-
-void TokenCache::fetch(Slot& slot, Scope scope, const Caller& caller) {
-  auto fetched = fetch_token(credentials_, scope, caller);
-  const Now now = caller.now();
-  if (fetched) {
-    slot.renew_from = fetched->expires ? cloudsql::renew_from(now.wall, *fetched->expires, caller.random())
-                                       : WallTime::max();
-    slot.token = std::move(*fetched);
-    slot.failure.reset();
-    slot.failures = 0;
-    return;
-  }
-  ++slot.failures;
-  slot.failure = std::move(fetched.error());
-  const Millis pace = failure_delay(slot.failure->kind, slot.failures, caller.random());
-  slot.retry_at = now.boot + std::max(pace, slot.failure->retry_after);
-  slot.again_at = now.boot + (slot.failure->kind == FailureKind::Transport ? Millis{500} : Millis{4000});
-}
-
-CallResult<const Token*> TokenCache::get(Scope scope, const Caller& caller) {
-  Slot& slot = slots_[index(scope)];
-  const Now now = caller.now();
-  const auto valid = [&] {
-    return slot.token && (!slot.token->expires || caller.now().wall < *slot.token->expires);
-  };
-  const bool have = valid();
-  const bool due = !have || now.wall >= slot.renew_from;
-  const bool held_back = slot.failure && now.boot < (have ? slot.retry_at : slot.again_at);
-  if (due && !held_back) fetch(slot, scope, caller);
-  if (valid()) return &*slot.token;
-  return tl::unexpected(
-      slot.failure ? *slot.failure
-                   : CallFailure{Error{Errc::Auth, 0, "the access token was over on arrival", "clock"},
-                                 FailureKind::Refused, Millis{0}});
-}
-
-const Error* TokenCache::trouble(Scope scope) const noexcept {
-  const auto& failure = slots_[index(scope)].failure;
-  return failure ? &failure->error : nullptr;
 }
 
 }  // namespace sidepool::cloudsql

@@ -2,29 +2,20 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "src/cloudsql/access_token.h"
 #include "src/cloudsql/call.h"
 #include "src/cloudsql/credentials.h"
 
 namespace sidepool::cloudsql {
 
-// A token carries exactly one of them (but for people's refresh tokens, which cannot be narrowed).
-enum class Scope : std::uint8_t { Admin, Login };
-std::string_view scope_url(Scope scope) noexcept;
-
-struct Token {
-  SecretText text;
-  std::optional<WallTime> expires;  // nullopt: not known, so never
-};
-
-// One exchange with the source; no cache. The metadata server is tried up to five times.
+// One exchange with the source; no cache (but for the token that an impersonation starts from). The metadata
+// server is tried up to five times, other endpoints up to three times when they answer with 5xx.
 CallResult<Token> fetch_token(Credentials& credentials, Scope scope, const Caller& caller);
-
-// The e-mail of the metadata server's service account; empty if it does not say.
-std::string fetch_metadata_principal(const MetadataServer& server, const Caller& caller);
 
 // From when on a token is renewed: 10 minutes or a quarter of its life before its end, whichever is earlier,
 // and up to a tenth of that earlier still by `u` in [0,1).
@@ -33,11 +24,22 @@ WallTime renew_from(WallTime fetched, WallTime expires, double u) noexcept;
 // One source's tokens, one a scope. Owned by the api thread, which makes every fetch single-flight.
 class TokenCache {
  public:
-  explicit TokenCache(Credentials credentials) : credentials_(std::move(credentials)) {}
+  // Reads the credentials anew, from whatever named them at start.
+  using Reload = std::function<Result<Credentials>()>;
+
+  // Without `reload` the file is read once.
+  explicit TokenCache(Credentials credentials, Reload reload = {})
+      : credentials_(std::move(credentials)), reload_(std::move(reload)) {}
 
   // Renews the token when it is due. While a valid one is there a failure costs nothing: it stays in use, and
   // trouble() tells. The pointer lives until the next call for the same scope.
   CallResult<const Token*> get(Scope scope, const Caller& caller);
+
+  // Looks whether the credentials' file is another one than when it was read; if so reads it, and the next
+  // get() fetches with what it holds, whatever failed before (tokens in use stay until then). nullopt:
+  // nothing has changed. An error: it has, but cannot be used; the old credentials stay, and the next call
+  // tries again.
+  std::optional<Status> reread();
 
   // The API refused the token: the next get() fetches another.
   void distrust(Scope scope) noexcept { slots_[index(scope)].renew_from = WallTime::min(); }
@@ -59,7 +61,8 @@ class TokenCache {
   void fetch(Slot& slot, Scope scope, const Caller& caller);
 
   Credentials credentials_;
-  std::array<Slot, 2> slots_{};
+  Reload reload_;
+  std::array<Slot, 2> slots_{};  // Admin and Login
 };
 
 }  // namespace sidepool::cloudsql

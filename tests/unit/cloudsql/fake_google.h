@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/rfc3339.h"
 #include "src/cloudsql/client_key.h"
 #include "src/cloudsql/source.h"
 #include "tests/unit/cloudsql/pki.h"
@@ -45,8 +46,9 @@ class FakeClock {
 };
 
 struct Call {
+  cloudsql::HttpRequest::Method method;
   std::string url, bearer, body;
-  std::vector<std::string> headers;
+  std::vector<std::string> headers;  // secret ones too
   bool use_proxy;
   bool header(const std::string& line) const {
     return std::find(headers.begin(), headers.end(), line) != headers.end();
@@ -110,7 +112,9 @@ class FakeGoogle {
 
   Result<cloudsql::HttpResponse> answer(const cloudsql::HttpRequest& r) {
     Fault fault;
-    Call call{r.url, std::string{r.bearer.view()}, std::string{r.body.view()}, r.headers, r.use_proxy};
+    Call call{r.method,  r.url,      std::string{r.bearer.view()}, std::string{r.body.view()},
+              r.headers, r.use_proxy};
+    for (const auto& line : r.secret_headers) call.headers.emplace_back(line.view());
     {
       const std::lock_guard lock{mutex_};
       calls_.push_back(call);
@@ -120,18 +124,33 @@ class FakeGoogle {
     if (fault)
       if (auto wrong = fault(call)) return std::move(*wrong);
     if (r.url.ends_with("/email")) return json("app@proj.iam.gserviceaccount.com");
-    if (r.url.find("/token") != std::string::npos) return token(r.url);
+    if (r.url.ends_with("/tokeninfo")) return json(R"({"email":"Alice@example.com"})");
+    if (r.url.ends_with(":generateAccessToken")) return impersonated(call.body);
+    if (r.url.find("token") != std::string::npos) return token(r.url + call.body);
     if (r.url.find("/connectSettings") != std::string::npos) return json(settings());
     if (r.url.find(":generateEphemeralCert") != std::string::npos) return json(certificate());
     return json("{}", 404);
   }
 
-  Result<cloudsql::HttpResponse> token(const std::string& url) {
+  // Named after the scope that was asked for, and numbered.
+  std::string next_token(const std::string& asked) {
+    const auto has = [&asked](const char* scope) { return asked.find(scope) != std::string::npos; };
+    const char* kind = has("sqlservice.login") ? "login-" : has("cloud-platform") ? "platform-" : "admin-";
+    return kind + std::to_string(++tokens_);
+  }
+
+  Result<cloudsql::HttpResponse> impersonated(const std::string& body) {
     const std::lock_guard lock{mutex_};
-    const bool login = url.find("sqlservice.login") != std::string::npos;
-    return json(std::string{R"({"access_token":")"} + (login ? "login-" : "admin-") +
-                std::to_string(++tokens_) + R"(","expires_in":)" + std::to_string(token_life_.count()) +
-                R"(,"token_type":"Bearer"})");
+    return json(R"({"accessToken":"as-)" + next_token(body) + R"(","expireTime":")" +
+                format_rfc3339(std::chrono::time_point_cast<sidepool::WallTime::duration>(clock_.now().wall +
+                                                                                          token_life_)) +
+                "\"}");
+  }
+
+  Result<cloudsql::HttpResponse> token(const std::string& asked) {
+    const std::lock_guard lock{mutex_};
+    return json(R"({"access_token":")" + next_token(asked) + R"(","expires_in":)" +
+                std::to_string(token_life_.count()) + R"(,"token_type":"Bearer"})");
   }
 
   static std::string escaped(std::string text) {
@@ -178,9 +197,16 @@ struct FakeCaller {
                  clock.pass(t);
                  return pauses.size() <= pauses_allowed;
                },
-               [&clock] { return clock.now(); }, [] { return 0.0; }} {}
+               [&clock] { return clock.now(); }, [] { return 0.0; },
+               [this](const cloudsql::Command& command) -> Result<cloudsql::CommandOutput> {
+                 commands.push_back(command);
+                 if (!on_run) return fail(Errc::Config, "nothing runs here", 0, "command");
+                 return on_run(command);
+               }} {}
   std::vector<cloudsql::Millis> pauses;
   std::size_t pauses_allowed = 1000;
+  std::vector<cloudsql::Command> commands;
+  cloudsql::RunCommand on_run;
   cloudsql::Caller caller;
 };
 

@@ -14,7 +14,9 @@ using namespace std::chrono_literals;
 TEST(Encode, Forms) {
   EXPECT_EQ(percent_encode("google.com:my-proj"), "google.com%3Amy-proj");
   EXPECT_EQ(percent_encode("a b/\xc3\xa9~_"), "a%20b%2F%C3%A9~_");
-  EXPECT_EQ(form_encode({{"grant_type", "urn:x"}, {"a", "b&c=d"}}), "grant_type=urn%3Ax&a=b%26c%3Dd");
+  EXPECT_EQ(form_encode({{"grant_type", "urn:x"}, {"a", "b&c=d"}}).view(), "grant_type=urn%3Ax&a=b%26c%3Dd");
+  EXPECT_EQ(basic_auth("Aladdin", "open sesame").view(),
+            "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");  // RFC 7617 §2
   EXPECT_EQ(base64url(""), "");
   EXPECT_EQ(base64url("f"), "Zg");
   EXPECT_EQ(base64url("fo"), "Zm8");
@@ -114,14 +116,27 @@ TEST(Errors, GooglesAndOauths) {
       << "safe as a label";
 }
 
-TEST(CredentialFiles, Fields) {
-  const auto file = read_credential_file(
-      R"({"type":"service_account","client_email":"a@b","private_key":"k","private_key_id":"1","token_uri":"u"})");
-  ASSERT_TRUE(file);
-  EXPECT_EQ(file->type, "service_account");
-  EXPECT_EQ(file->private_key.view(), "k");
-  EXPECT_TRUE(read_credential_file(R"({"installed":{}})")->oauth_client);
-  EXPECT_FALSE(read_credential_file("[]"));
+TEST(ImpersonatedReply, Fields) {
+  const auto reply = read_impersonated_reply(R"({"accessToken":"t","expireTime":"2026-01-01T00:00:00Z"})");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->access_token.view(), "t");
+  EXPECT_EQ(reply->expires, std::chrono::sys_days{2026y / 1 / 1});
+  EXPECT_FALSE(read_impersonated_reply(R"({"accessToken":"t","expireTime":"tomorrow"})"));
+  EXPECT_FALSE(read_impersonated_reply(R"({"expireTime":"2026-01-01T00:00:00Z"})"));
+  EXPECT_FALSE(read_impersonated_reply("[]"));
+}
+
+TEST(GcloudReply, Fields) {
+  const auto reply = read_gcloud_reply(
+      R"({"configuration":{"properties":{"core":{"account":"a@b.c"}}},
+          "credential":{"access_token":"t","token_expiry":"2026-01-01T00:00:00Z"}})");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->access_token.view(), "t");
+  EXPECT_EQ(reply->account, "a@b.c");
+  EXPECT_EQ(reply->expires, std::chrono::sys_days{2026y / 1 / 1});
+  for (const char* bad : {"", "{}", R"({"credential":1})", R"({"credential":{"access_token":"t"}})",
+                          R"({"credential":{"token_expiry":"2026-01-01T00:00:00Z"}})"})
+    EXPECT_FALSE(read_gcloud_reply(bad)) << bad;
 }
 
 TEST(Remedies, Table) {
@@ -140,6 +155,9 @@ TEST(Remedies, Table) {
       {{Errc::Api, 401, "x", "authError"}, "--token"},
       {{Errc::Auth, 400, "x", "invalid_grant"}, "gcloud auth application-default login"},
       {{Errc::Auth, 0, "x", "no_credentials"}, "--credentials-file"},
+      {{Errc::Auth, 403, "Permission 'iam.serviceAccounts.getAccessToken' denied on resource", "forbidden"},
+       "roles/iam.serviceAccountTokenCreator"},
+      {{Errc::Auth, 404, "Not found; Gaia id not found for email x", "notFound"}, "impersonate"},
       {{Errc::Io, 0, "x", "resolve"}, "DNS"},
       {{Errc::Timeout, 0, "x", "timeout"}, "HTTPS_PROXY"},
       {{Errc::Api, 0, "x", "region_mismatch"}, "region"},
@@ -147,6 +165,7 @@ TEST(Remedies, Table) {
   for (const Case& c : cases) EXPECT_NE(remedy(c.error).find(c.part), std::string::npos) << c.error.reason;
   EXPECT_EQ(remedy({Errc::Api, 500, "x", "backendError"}), "");
   EXPECT_EQ(remedy({Errc::Io, 111, "x", "refused"}), "");
+  EXPECT_EQ(remedy({Errc::Auth, 404, "x", "http_404"}), "") << "not an instance that is missing";
 }
 
 }  // namespace

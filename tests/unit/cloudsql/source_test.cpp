@@ -22,8 +22,8 @@ TEST_F(Source, FetchesWhatADialNeeds) {
   EXPECT_EQ(source_->current(key_), info);
   EXPECT_EQ(fetch(key_), info);
   EXPECT_EQ(google_.count("sql/v1beta4"), 2U);
-  EXPECT_EQ(google_.calls()[1].bearer, "admin-1");
-  EXPECT_EQ(google_.calls()[2].body.find("access_token"), std::string::npos) << "no login token without IAM";
+  EXPECT_EQ(google_.calls()[2].bearer, "admin-1");
+  EXPECT_EQ(google_.calls()[3].body.find("access_token"), std::string::npos) << "no login token without IAM";
   EXPECT_THAT(log(), HasSubstr("Authorizing with Application Default Credentials"));
 }
 
