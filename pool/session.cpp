@@ -236,12 +236,13 @@ void Session::release(Actions& out) {
 }
 
 void Session::close_server(Actions& out) {
+  const bool half_sent = passing_ == Passing::Forward || passing_ == Passing::Scan || spoiled_;
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
   parsed_unclear_.clear();
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
-  out.add(Do::CloseServer);
+  out.add(half_sent ? Do::CutServer : Do::CloseServer);
   if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
 }
 

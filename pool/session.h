@@ -2,7 +2,7 @@
 // out.
 //
 // Thread: one (its worker's). Owner: the worker's client object. It owns no server: on_granted() lends it one
-// until it says Release or CloseServer.
+// until it says Release, Close or Cut.
 //
 //   Idle ─Acquire─► Waiting ─granted─► Preparing ─► Active ─last reply─► Idle (Release)
 //                      └─refused─► Refusing ─► Idle or RefusedTransaction

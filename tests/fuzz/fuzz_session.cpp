@@ -29,7 +29,8 @@ struct Driver {
         test::require(!held && !waiting, "one server at a time");
         waiting = true;
       }
-      if (a.what == pool::Do::ReleaseServer || a.what == pool::Do::CloseServer) {
+      if (a.what == pool::Do::ReleaseServer || a.what == pool::Do::CloseServer ||
+          a.what == pool::Do::CutServer) {
         test::require(held, "gives back what it holds");
         held = false;
       }
