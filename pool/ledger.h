@@ -94,6 +94,14 @@ class Ledger {
     std::vector<Expected>{}.swap(queue_);
   }
 
+  // Nothing of the client's is outstanding.
+  bool only_setup() const noexcept {
+    for (std::size_t i = head_; i < queue_.size(); ++i) {
+      if (!queue_[i].setup) return false;
+    }
+    return true;
+  }
+
   // The index of the first entry from `from` on with this request; size() if there is none.
   std::size_t find(Request r, std::size_t from = 0) const noexcept {
     std::size_t i = from;

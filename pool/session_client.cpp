@@ -277,8 +277,16 @@ bool Session::on_query(Bytes whole, Actions& out) {
     if (tx_ != TxStatus::Failed && statements().find(name)) return on_lone_deallocate(name, out);
   }
   const auto traits = judge_text(result);
+  if (const auto pins = refused(traits)) return refuse_query(pins, out);
   if (resets_too_soon(traits)) return false;
   use(traits);
+  note_query();
+  expect(Request::Query);
+  pass(whole, out);
+  return true;
+}
+
+void Session::note_query() {
   copy_bound_ = early_data_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
   hold_behind();
@@ -286,9 +294,6 @@ bool Session::on_query(Bytes whole, Actions& out) {
   server_->unnamed_sequence = 0;  // exec_simple_query drops it
   ++cycle_;
   ++events_.queries;
-  expect(Request::Query);
-  pass(whole, out);
-  return true;
 }
 
 void Session::on_sync(Bytes whole, Actions& out) {

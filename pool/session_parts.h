@@ -47,6 +47,7 @@ struct Session::TextScan {
   static constexpr std::size_t kNameKept = 128;  // PostgreSQL tells names apart by 63 bytes
   char type;
   bool in_name;
+  bool alone = false;  // nothing of the client hangs on the server but this message
   std::string name;
   protocol::SqlScanner scanner;
 };

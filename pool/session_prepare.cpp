@@ -188,6 +188,7 @@ void Session::setup_ready(Actions& out) {
   if (setup_failed_ && clean_up) {
     server_unfit_ = true;
     if (client_gone_) return close(out);
+    if (std::exchange(letting_go_, false)) return close_server(out);
     if (state_ != State::Preparing) return fatal(kCleanUpFailed, out);
     close_server(out);  // nothing of the client has been written: another server will do
     return acquire(out);

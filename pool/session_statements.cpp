@@ -37,10 +37,12 @@ const Settings& Session::fingerprint() {
 bool Session::parse_named(std::string_view full_name, Bytes tail, Actions& out) {
   const auto name = key_of(full_name);
   if (statements().undecided(name, cycle_)) return false;
+  const auto scanned = scan(protocol::as_text(tail));
+  if (const auto pins = refused(judge_text(scanned))) return refuse_parse(name, pins, out);
   const bool existing = statements().find(name) != nullptr;
   const bool too_many = !existing && statements().size() >= options_->max_client_statements;
   StatementRef statement;
-  if (!too_many) statement = store_->intern(tail, fingerprint(), scan(protocol::as_text(tail)));
+  if (!too_many) statement = store_->intern(tail, fingerprint(), scanned);
   if (statement && unsettled(statement)) return false;
   ++events_.parses;
   open_cycle();
@@ -118,12 +120,14 @@ bool Session::on_parse(Bytes whole, Actions& out) {
     return parse_named(p->name, whole.subspan(5 + p->name.size() + 1), out);
   }
   if (p && !named) return parse_unnamed(whole, whole.subspan(6), out);
+  if (named) {
+    auto traits = judge_text(scan(p->query));
+    traits.pins |= static_cast<std::uint32_t>(Pin::Prepare);  // the name lives on this server
+    if (const auto pins = refused(traits)) return refuse_parse(p->name, pins, out);
+    use(traits);
+  }
   ++events_.parses;
   open_cycle();
-  if (named) {
-    suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);  // the name lives on this server
-    use(judge_text(scan(p->query)));
-  }
   expect(Request::Parse);  // a malformed one gets PostgreSQL's own answer
   pass(whole, out);
   return true;

@@ -64,6 +64,10 @@ void SessionWorld::simple(Client& c) {
   if (kind == 4) t = kSettings[pick(7)];
   if (kind == 5 && pick(3) == 0) t = kPins[pick(6)];
   if (t.starts_with("SET") || t.starts_with("RESET") || t.starts_with("DISCARD")) c.touchy = true;
+  // What a transaction loses is told when nothing is outstanding.
+  if (options_.pinning == pool::Pinning::Off && (t.starts_with("CREATE") || t.starts_with("LISTEN"))) {
+    c.touchy = true;
+  }
   Buffer b;
   protocol::query(b, t);
   say(c, b, "Q(" + t + ")");

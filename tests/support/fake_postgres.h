@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -59,6 +60,13 @@ class FakePostgres {
   bool clean() const {
     return visible() == defaults() && temp_.empty() && listens_.empty() && status_ == 'I';
   }
+  // A text for which this gives an ErrorResponse fails with that and does not run.
+  std::function<std::optional<protocol::Buffer>(const std::string&)> refuses;
+  // Called before a ReadyForQuery that says idle.
+  std::function<void(FakePostgres&, protocol::Buffer&)> at_idle;
+  bool has_temp() const { return !temp_.empty(); }
+  bool listens() const { return !listens_.empty(); }
+  void lose_objects() { temp_.clear(), listens_.clear(), temp_before_.clear(), listens_before_.clear(); }
   // set_config with this value fails.
   void refuse_value(std::string v) { refused_ = std::move(v); }
   void fail_clean_up() { fail_clean_up_ = true; }
@@ -132,6 +140,7 @@ class FakePostgres {
     portals_.erase("");
     extended();
     extended_ = false;
+    if (refuses_now(all)) return ready();
     const auto texts = split(all);
     if (texts.empty()) protocol::empty_query_response(out_);
     for (const auto& t : texts) {
@@ -155,8 +164,10 @@ class FakePostgres {
     if (!p) return fail("08P01", "invalid message format");
     if (p->name.empty()) statements_.erase("");
     const std::string query(p->query);
+    if (refuses_now(query)) return;
     if (has(query, "syntax")) return fail("42601", "syntax error in " + query);
     if (status_ == 'E' && !ends_block(query)) return aborted();
+    if (has(query, "_missing")) return fail("42P01", "relation does not exist in " + query);
     const std::string name(p->name.substr(0, 63));
     if (!name.empty() && statements_.count(name) != 0) {
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
@@ -262,6 +273,7 @@ class FakePostgres {
     const auto w = words(query);
     const std::string verb = w[0];
     if (status_ == 'E' && !ends_block(query)) return aborted(), false;
+    if (has(query, "_missing")) return fail("42P01", "relation does not exist in " + query), false;
     if (has(query, "error")) return fail("22012", "error in " + query), false;
     if (is_replay(query)) return replay(p);
     if (verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" || verb == "SAVEPOINT") {
@@ -385,10 +397,21 @@ class FakePostgres {
       told = value;
       protocol::parameter_status(out_, name, value);
     }
+    if (status_ == 'I' && at_idle) at_idle(*this, out_);
     protocol::ready_for_query(out_, static_cast<protocol::TxStatus>(status_));
+  }
+  bool refuses_now(const std::string& query) {
+    const auto error = refuses ? refuses(query) : std::nullopt;
+    if (!error) return false;
+    if (status_ == 'E') return aborted(), true;
+    out_.insert(out_.end(), error->begin(), error->end());
+    return failed(), true;
   }
   void fail(std::string_view code, const std::string& message) {
     protocol::error_response(out_, {"ERROR", code, message, {}, {}});
+    failed();
+  }
+  void failed() {
     if (status_ == 'I') {
       undo();
       finish();
