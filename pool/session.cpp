@@ -122,6 +122,7 @@ void Session::on_granted(ServerState& server, Actions& out) {
   server_ = &server;
   from_server_ = protocol::Framer(options_->max_message);
   tx_ = TxStatus::Idle;
+  own_names_ = letting_go_ = false;
   wrote_ = checking_shape_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
   prepare(out);
 }

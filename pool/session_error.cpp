@@ -133,7 +133,11 @@ void Session::undo(Expected& e) {
       if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
     }
   }
-  if ((e.request == Request::Close || e.request == Request::Execute) && e.statement != StatementId::None) {
+  if (e.renames && !e.setup) own_names_ = false;
+  if (e.request == Request::Close && e.statement == StatementId::Replay) {
+    server_->replay_prepared = true;
+  } else if ((e.request == Request::Close || e.request == Request::Execute) &&
+             e.statement != StatementId::None) {
     server_->statements.add(e.statement, 0);  // may still be there: closed before its next use
   }
 }

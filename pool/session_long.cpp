@@ -60,9 +60,10 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
 // The first bytes of the body tell whether it has a name. What is to be kept counts against the store's
 // memory while it comes in.
 void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, bool last, Actions& out) {
-  const bool named = body.front() != 0 && rewrites();
+  const bool keeps = rewrites() || own_names_;
+  const bool named = body.front() != 0 && keeps;
   const bool held_back = policy() != Pinning::Auto && size <= kHeldBack;
-  const bool collected = rewrites() ? named || size <= kKeptUnnamed : held_back;
+  const bool collected = keeps ? named || size <= kKeptUnnamed : held_back;
   if (collected && store_->reserve(size)) {
     part_reserved_ = size;
     passing_ = Passing::Collect;
@@ -112,9 +113,14 @@ void Session::end_scan(Bytes last, Actions& out) {
   passing_ = Passing::None;
   const auto text = std::move(text_);
   if (skipping_) return pass(last, out);  // an earlier error has come meanwhile: the server does not read it
-  auto traits = judge_text(doubt(text->scanner.finish()));
+  const auto scanned = doubt(text->scanner.finish());
+  const bool shows_names = scanned.effects.has(protocol::Effect::PreparedStatementsView);
+  auto traits = judge_text(scanned);
   if (!text->name.empty()) traits.pins |= static_cast<std::uint32_t>(Pin::Prepare);  // on this server only
-  if (const auto pins = refused(traits)) return refuse_scanned(*text, pins, out);
+  auto pins = refused(traits);
+  if (shows_names && rewrites())
+    pins |= static_cast<std::uint32_t>(Pin::OwnNames);  // others' names are there
+  if (pins != 0) return refuse_scanned(*text, pins, out);
   pass(last, out);
   if (text->type == 'Q') {
     ++events_.queries;

@@ -14,6 +14,8 @@ inline constexpr std::string_view kPrivate = "sidepool.private";
 // PostgreSQL only logs this; its client would be left to guess.
 inline constexpr std::string_view kBadLength = "invalid message length";
 
+inline constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL tells no more apart
+
 // A Parse with the body of another one behind its name.
 inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
   out.push_back('P');

@@ -1,5 +1,5 @@
-// pool/session_policy.cpp -- pool.pinning = "refuse" and "off": statements that may not run, and state that is
-// lost (product.md §5, Modes).
+// pool/session_policy.cpp -- pool.pinning = "refuse" and "off": statements that may not run, and state that
+// is lost (product.md §5, Modes).
 #include "pool/session_parts.h"
 
 namespace sidepool::pool {
@@ -7,12 +7,13 @@ namespace sidepool::pool {
 using protocol::TxStatus;
 
 // In place of a request that may not run: one that fails on the server, so that the transaction, an implicit
-// one too, ends up as PostgreSQL's would. It fails when it is analysed, behind the check for a failed
+// one too, ends up as PostgreSQL's would. A text fails when it is analysed, behind the check for a failed
 // transaction block, whose error is the client's then.
 void Session::send_failing(Request request, Buffer error, Actions& out) {
-  std::string text = "SELECT FROM " + store_->missing_name();
+  const std::string text = "SELECT FROM " + store_->missing_name();
   out.compose(Do::ToServer, [&](Buffer& own) {
     if (request == Request::Query) return protocol::query(own, text);
+    if (request == Request::Bind) return protocol::bind_text(own, "", store_->missing_name(), {});
     protocol::parse(own, "", text, {});
   });
   ledger_.push({request, Reply::Replace, false, StatementId::None, nullptr,
@@ -33,6 +34,21 @@ bool Session::refuse_parse(std::string_view name, std::uint32_t pins, Actions& o
   server_->unnamed_sequence = 0;
   send_failing(Request::Parse, refusal(pins, policy()), out);
   return true;
+}
+
+// A statement that was no matter when it was parsed.
+bool Session::refuse_bind(std::uint32_t pins, bool whole, Actions& out) {
+  if (!whole) passing_ = Passing::Drop;
+  open_cycle();
+  send_failing(Request::Bind, refusal(pins, policy()), out);
+  return true;
+}
+
+void Session::refuse_statements(bool too_many, Actions& out) {
+  fail_instead("53200",
+               too_many ? "too many prepared statements in this session (max_client_statements)"
+                        : "out of memory for texts of prepared statements (statement_memory)",
+               out);
 }
 
 // Only the last bytes of the message have not been sent. A server that never gets them never runs it, and is

@@ -279,6 +279,7 @@ void Session::on_tag(std::string_view tag) {
   if (tag == "DISCARD ALL") {
     forget_statements();
     pins_ = suspect_ = 0;
+    own_names_ = false;
     fingerprint_known_ = false;
     if (server_->clean_up == CleanUp::Everything) server_->clean_up = CleanUp::Parameters;
   }

@@ -59,6 +59,7 @@ constexpr std::array<PinWords, kPins> kWords{{
     {"unjudged", "a statement that sidepool cannot read"},
     {"long_text", "an unnamed statement of this length"},
     {"search_path", "SET search_path"},
+    {"own_names", "SQL that sees the names of prepared statements"},
 }};
 
 std::uint32_t startup_bit(const Settings& startup, std::string_view name) noexcept {
@@ -107,12 +108,22 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
 
 protocol::Buffer refusal(std::uint32_t pins, Pinning pinning) {
   const auto& words = kWords[static_cast<std::size_t>(std::countr_zero(pins))];
-  const std::string message = std::string(words.statement) + " is not allowed in this pool";
-  const bool refuse = pinning == Pinning::Refuse;
-  const std::string detail =
-      std::string(refuse ? "It would keep a server connection for this session alone (reason: "
-                         : "It would change the session in a way that must not be lost (reason: ") +
-      std::string(words.reason) + "), and pool.pinning is " + (refuse ? "\"refuse\"." : "\"off\".");
+  const std::string message = std::string(words.statement) + " is not possible here";
+  std::string detail;
+  switch (pinning) {
+    case Pinning::Auto:
+      detail = "It was too long, or came in the middle of a cycle of the extended protocol (reason: ";
+      break;
+    case Pinning::Refuse:
+      detail =
+          "It would keep a server connection for this session alone, and pool.pinning is \"refuse\" "
+          "(reason: ";
+      break;
+    case Pinning::Off:
+      detail = "What it does must not be lost with its transaction, and pool.pinning is \"off\" (reason: ";
+      break;
+  }
+  detail.append(words.reason).append(").");
   protocol::Buffer out;
   protocol::error_response(out, {"ERROR", protocol::sqlstate::kFeatureNotSupported, message, detail,
                                  "Use pool.pinning = \"auto\", or a pool in session mode."});

@@ -31,8 +31,9 @@ enum class Pin : std::uint32_t {
   Unjudged = 1U << 16,    // the scanner could not read the text
   LongText = 1U << 17,    // an unnamed statement too long to be kept
   SearchPath = 1U << 18,  // SET search_path, where the server does not report it
+  OwnNames = 1U << 19,    // looks at names of prepared statements: the server has this client's and no others
 };
-inline constexpr std::size_t kPins = 19;
+inline constexpr std::size_t kPins = 20;
 // A word for metrics and logs; `bit` counts from 0.
 std::string_view pin_reason(std::size_t bit) noexcept;
 
@@ -64,11 +65,13 @@ inline constexpr std::uint32_t kSettingPins =
     static_cast<std::uint32_t>(Pin::SearchPath);
 
 // Whose rights a statement runs with and which objects its names mean is never lost with a transaction: the
-// next one would run as somebody else. What may hide such a change counts as one.
+// next one would run as somebody else. What may hide such a change counts as one. OwnNames: nothing would be
+// lost, but the client's statements would not be where it looks for them.
 inline constexpr std::uint32_t kNeverDropped =
     static_cast<std::uint32_t>(Pin::Role) | static_cast<std::uint32_t>(Pin::SessionAuthorization) |
     static_cast<std::uint32_t>(Pin::SearchPath) | static_cast<std::uint32_t>(Pin::SetConfig) |
-    static_cast<std::uint32_t>(Pin::Opaque) | static_cast<std::uint32_t>(Pin::Unjudged);
+    static_cast<std::uint32_t>(Pin::OwnNames) | static_cast<std::uint32_t>(Pin::Opaque) |
+    static_cast<std::uint32_t>(Pin::Unjudged);
 
 struct Traits {
   std::uint32_t pins = 0;  // bits of Pin, if the statement succeeds

@@ -65,7 +65,7 @@ def test_refused_in_the_simple_and_the_extended_protocol(refuse, text):
 def test_a_refused_statement_fails_its_block(refuse):
     with refuse.connect() as connection, connection.cursor() as cursor:
         cursor.execute("select 1")
-        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="temporary objects is not allowed"):
+        with pytest.raises(psycopg2.errors.FeatureNotSupported, match="temporary objects is not possible"):
             cursor.execute("create temp table tmp (a int)")
         with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
             cursor.execute("select 1")

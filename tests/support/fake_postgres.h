@@ -3,9 +3,9 @@
 // It follows postgres.c where the order of replies is concerned: implicit transactions, the skip to the next
 // Sync, COPY-in that reads Sync and Flush without a word, settings that a rollback puts back, ParameterStatus
 // just before ReadyForQuery. Of SQL it knows BEGIN to ROLLBACK TO, SET, RESET, DISCARD ALL, DEALLOCATE,
-// LISTEN, COPY FROM, CREATE TEMP TABLE and SELECT; "error" and "syntax" in a text make it fail. A SELECT
-// answers with its own text, its parameters and all state of the session that differs from a fresh one, so
-// that a mix-up is visible.
+// PREPARE, EXECUTE, LISTEN, COPY FROM, CREATE TEMP TABLE and SELECT; "error" and "syntax" in a text make it
+// fail. A SELECT answers with its own text, its parameters and all state of the session that differs from a
+// fresh one, so that a mix-up is visible.
 #pragma once
 #include <algorithm>
 #include <cctype>
@@ -69,6 +69,8 @@ class FakePostgres {
   void lose_objects() { temp_.clear(), listens_.clear(), temp_before_.clear(), listens_before_.clear(); }
   // set_config with this value fails.
   void refuse_value(std::string v) { refused_ = std::move(v); }
+  // A Parse of a text with this in it fails from now on: what it names has been dropped.
+  void refuse_text(std::string t) { refused_text_ = std::move(t); }
   void fail_clean_up() { fail_clean_up_ = true; }
   // The plan of every statement returns other columns from now on.
   void change_results() {
@@ -167,7 +169,9 @@ class FakePostgres {
     if (refuses_now(query)) return;
     if (has(query, "syntax")) return fail("42601", "syntax error in " + query);
     if (status_ == 'E' && !ends_block(query)) return aborted();
-    if (has(query, "_missing")) return fail("42P01", "relation does not exist in " + query);
+    if (has(query, "_missing") || (!refused_text_.empty() && has(query, refused_text_))) {
+      return fail("42P01", "relation does not exist in " + query);
+    }
     const std::string name(p->name.substr(0, 63));
     if (!name.empty() && statements_.count(name) != 0) {
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
@@ -279,6 +283,13 @@ class FakePostgres {
     if (verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" || verb == "SAVEPOINT") {
       return transaction(verb, w), true;
     }
+    if (verb == "EXECUTE") {
+      const auto at = statements_.find(w[1]);
+      if (at == statements_.end()) return no_statement(w[1]), false;
+      if (at->second.stale) return fail("0A000", "cached plan must not change result type"), false;
+      Portal prepared{at->second, {}, {}};
+      return run(prepared, several, with_description);
+    }
     if (verb == "COPY") {
       const auto at = begin('G');
       out_.push_back(0);
@@ -322,6 +333,11 @@ class FakePostgres {
     } else if (verb == "DEALLOCATE") {
       if (w[1] == "ALL") return statements_.clear(), tag("DEALLOCATE ALL"), true;
       if (statements_.erase(w[1]) == 0) return no_statement(w[1]), false;
+    } else if (verb == "PREPARE") {  // PREPARE name AS text
+      if (statements_.count(w[1]) != 0) {
+        return fail("42P05", "prepared statement \"" + w[1] + "\" already exists"), false;
+      }
+      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], false};
     } else if (verb == "LISTEN") {
       listens_.insert(w[1]);
     } else if (verb == "CREATE") {
@@ -517,6 +533,11 @@ class FakePostgres {
     }
     for (const auto& t : temp_) value += "temp " + t + ";";
     for (const auto& l : listens_) value += "listen " + l + ";";
+    if (has(p.statement.text, "pg_prepared_statements")) {
+      for (const auto& [n, s] : statements_) {
+        if (!n.empty()) value += n + "=" + s.text + " in " + s.zone + ";";
+      }
+    }
     const auto at = begin('D');
     put16(1), put32(static_cast<std::uint32_t>(value.size()));
     out_.insert(out_.end(), value.begin(), value.end());
@@ -534,7 +555,7 @@ class FakePostgres {
   std::vector<std::pair<std::string, State>> savepoints_;
   std::set<std::string> temp_, listens_, temp_before_, listens_before_;
   std::vector<std::string> log_;
-  std::string refused_ = "refused";
+  std::string refused_ = "refused", refused_text_;
   std::size_t copied_ = 0;
   char status_ = 'I';
   bool implicit_ = false, extended_ = false, skip_ = false, copying_ = false, gone_ = false;

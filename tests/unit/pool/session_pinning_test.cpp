@@ -38,7 +38,7 @@ TEST_F(Refuse, TheErrorNamesTheStatementAndTheReason) {
   protocol::Framer framer(1U << 20);
   const auto e = protocol::ErrorView::decode(framer.next(in)->body());
   ASSERT_TRUE(e);
-  EXPECT_EQ(e->message, "a statement with temporary objects is not allowed in this pool");
+  EXPECT_EQ(e->message, "a statement with temporary objects is not possible here");
   EXPECT_NE(e->detail.find("temp_object"), std::string_view::npos);
   EXPECT_NE(e->detail.find("\"refuse\""), std::string_view::npos);
 }
@@ -55,30 +55,33 @@ TEST_F(Refuse, InABlockItFailsTheBlock) {
 
 TEST_F(Refuse, APipelineIsSkippedUpToTheSync) {
   auto& a = client();
-  EXPECT_EQ(ask(a, join(parse("", "SELECT a"), bind(""), execute(), parse("s", "LISTEN l"), bind("s"), execute(),
-                        sync(), query("SELECT b"))),
-            "1 2 D:SELECT a,v|parsed in UTC| C:SELECT 1 E:0A000 Z:I T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(
+      ask(a, join(parse("", "SELECT a"), bind(""), execute(), parse("s", "LISTEN l"), bind("s"), execute(),
+                  sync(), query("SELECT b"))),
+      "1 2 D:SELECT a,v|parsed in UTC| C:SELECT 1 E:0A000 Z:I T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
   EXPECT_EQ(ask(a, join(bind("s"), execute(), sync())), "E:26000 Z:I") << "it was never prepared";
   EXPECT_FALSE(ran("LISTEN"));
 }
 
 TEST_F(Refuse, PipelinedQueriesAreAnsweredInOrder) {
   auto& a = client();
-  EXPECT_EQ(ask(a, join(query("BEGIN"), query("LISTEN l"), query("SELECT a"), query("ROLLBACK"), query("LISTEN l"))),
+  EXPECT_EQ(ask(a, join(query("BEGIN"), query("LISTEN l"), query("SELECT a"), query("ROLLBACK"),
+                        query("LISTEN l"))),
             "C:BEGIN Z:T E:0A000 Z:E E:25P02 Z:E C:ROLLBACK Z:I E:0A000 Z:I");
 }
 
 TEST_F(Refuse, NoSplitOfTheBytesMattersAndNothingRuns) {
-  const auto bytes = join(query("BEGIN"), query("LISTEN l"), query("COMMIT"), parse("", "SELECT 1; LISTEN l"), bind(""),
-                          execute(), sync(), query("SELECT a"));
+  const auto bytes = join(query("BEGIN"), query("LISTEN l"), query("COMMIT"), parse("", "SELECT 1; LISTEN l"),
+                          bind(""), execute(), sync(), query("SELECT a"));
   for_every_split(bytes, [&](const Pieces& pieces) {
     auto& a = client();
     for (const auto p : pieces) {
       a.send(p);
       settle();
     }
-    ASSERT_EQ(words_of(a.take()),
-              "C:BEGIN Z:T E:0A000 Z:E C:ROLLBACK Z:I E:0A000 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
+    ASSERT_EQ(
+        words_of(a.take()),
+        "C:BEGIN Z:T E:0A000 Z:E C:ROLLBACK Z:I E:0A000 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
     a.leave();
     settle();
   });
@@ -196,8 +199,9 @@ TEST_F(Off, WhatIsRolledBackIsNoLoss) {
 
 TEST_F(Off, RightsAndNamesAreNeverDropped) {
   auto& a = client();
-  for (const auto* text : {"SET ROLE r", "SET SESSION AUTHORIZATION r", "SET search_path = x", "SET SCHEMA 'x'",
-                           "SELECT set_config('role', 'r', false)", "DO $$ $$", "CALL p()", "SELECT 'unterminated"}) {
+  for (const auto* text :
+       {"SET ROLE r", "SET SESSION AUTHORIZATION r", "SET search_path = x", "SET SCHEMA 'x'",
+        "SELECT set_config('role', 'r', false)", "DO $$ $$", "CALL p()", "SELECT 'unterminated"}) {
     EXPECT_EQ(ask(a, text), "E:0A000 Z:I") << text;
   }
   EXPECT_EQ(ask(a, "SET work_mem = 5"), "C:SET N Z:I");
