@@ -68,7 +68,7 @@ enum class PoolMode : std::uint8_t {
   None
 };  // None: pass through, nothing shared
 enum class Isolation : std::uint8_t { Reset, Tracked };
-enum class Pinning : std::uint8_t { Auto };
+enum class Pinning : std::uint8_t { Auto, Refuse, Off };
 
 // The rules of every pool of one upstream. Durations of 0 mean "no limit" unless said otherwise.
 struct PoolConfig {

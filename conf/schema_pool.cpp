@@ -13,12 +13,7 @@ constexpr ChoiceName kModes[] = {{"session", value(PoolMode::Session)},
 constexpr ChoiceName kIsolations[] = {{"reset", value(Isolation::Reset)},
                                       {"tracked", value(Isolation::Tracked)}};
 constexpr ChoiceName kPinnings[] = {
-    {"auto", value(Pinning::Auto)},
-    {"refuse", 0,
-     "refusing statements that would pin is not available in this version of sidepool: use \"auto\""},
-    {"off", 0,
-     "switching pins off is not available in this version of sidepool: use \"auto\", or pool.mode = "
-     "\"none\""}};
+    {"auto", value(Pinning::Auto)}, {"refuse", value(Pinning::Refuse)}, {"off", value(Pinning::Off)}};
 
 constexpr Key kKeys[] = {
     {.name = "mode",
@@ -172,9 +167,13 @@ constexpr Key kKeys[] = {
     {.name = "pinning",
      .field = field<&PoolConfig::pinning>,
      .reload = Reload::NewConnections,
-     .help = "`auto`: a client that makes session state which cannot be carried to another server (temporary "
-             "tables, "
-             "advisory locks, LISTEN, ...) keeps its server until that state is gone.",
+     .help =
+         "`auto`: a client that makes session state which cannot be carried to another server (temporary "
+         "tables, advisory locks, LISTEN, ...) keeps its server until that state is gone. `refuse`: such "
+         "a statement is answered with an error instead of being run. `off`: it runs, but its state is "
+         "lost at the end of the transaction, which a WARNING says once for each kind; what decides about "
+         "rights and names (SET ROLE, SET SESSION AUTHORIZATION, SET search_path), or may hide that "
+         "(set_config(), DO, CALL), is refused. Nothing of this concerns session mode.",
      .choices = kPinnings},
     {.name = "server_round_robin",
      .field = field<&PoolConfig::server_round_robin>,

@@ -19,6 +19,7 @@ enum class Do : std::uint8_t {
   AcquireServer,  // ask the broker for a server; answer with on_granted or on_refused
   ReleaseServer,  // the server is free again; its ServerState says in what condition
   CloseServer,    // the server is unfit for anybody: cancel what runs, close it
+  CutServer,      // the same, and it holds half a message: no further byte, which it would take for the rest
   CloseClient,    // after everything before it has been written
   CancelServer,   // send a CancelRequest for what the server runs now
   LoginDone,      // the startup parameters are known to be good: send the welcome

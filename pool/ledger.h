@@ -39,12 +39,13 @@ enum class Reply : std::uint8_t {
 struct Expected {
   Request request;
   Reply reply = Reply::Forward;
-  bool setup = false;  // clean-up or replay, before the client's own bytes
+  bool setup = false;  // clean-up, replay or switch of names, before the client's own bytes
   // One of ours on this server that this Parse makes, or that this Close or Execute (of DEALLOCATE) drops.
   StatementId statement = StatementId::None;
   std::unique_ptr<ClientStatements::Change> change{};  // of the client's names
   std::unique_ptr<protocol::Buffer> made{};
   std::uint32_t unnamed = 0;  // of a Parse: the number of the client's text that it puts in the unnamed one
+  bool renames = false;       // belongs to a switch to the client's own names
 
   // What the server has afterwards is known only with the reply.
   bool decides() const noexcept {
@@ -92,6 +93,14 @@ class Ledger {
   void clear() noexcept {
     head_ = deciding_ = 0;
     std::vector<Expected>{}.swap(queue_);
+  }
+
+  // Nothing of the client's is outstanding.
+  bool only_setup() const noexcept {
+    for (std::size_t i = head_; i < queue_.size(); ++i) {
+      if (!queue_[i].setup) return false;
+    }
+    return true;
   }
 
   // The index of the first entry from `from` on with this request; size() if there is none.

@@ -122,6 +122,7 @@ void Session::on_granted(ServerState& server, Actions& out) {
   server_ = &server;
   from_server_ = protocol::Framer(options_->max_message);
   tx_ = TxStatus::Idle;
+  own_names_ = letting_go_ = false;
   wrote_ = checking_shape_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
   prepare(out);
 }
@@ -154,6 +155,10 @@ void Session::on_server_lost(Actions& out) {
   server_part_.clear();
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
+  if (std::exchange(letting_go_, false)) {
+    state_ = State::Idle;
+    return;
+  }
   if (harmless && client_.at_boundary()) return acquire(out);
   if (no_loss) {
     state_ = State::Idle;
@@ -196,7 +201,8 @@ bool Session::at_rest() const noexcept {
 
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.
 bool Session::keeps_server() const noexcept {
-  return pins_ != 0 || options_->mode == Mode::Session || unnamed_kind_ == Unnamed::OnServerOnly;
+  return pins_ != 0 || options_->mode == Mode::Session ||
+         (unnamed_kind_ == Unnamed::OnServerOnly && policy() == Pinning::Auto);
 }
 
 // Gives the server back as soon as the rules allow it.
@@ -210,7 +216,7 @@ void Session::settle(Actions& out) {
     state_ = State::Preparing;
     return send_replay(values, out);
   }
-  release(out);
+  if (!let_go(out)) release(out);
 }
 
 void Session::release(Actions& out) {
@@ -236,12 +242,13 @@ void Session::release(Actions& out) {
 }
 
 void Session::close_server(Actions& out) {
+  const bool half_sent = passing_ == Passing::Forward || passing_ == Passing::Scan || spoiled_;
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
   parsed_unclear_.clear();
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
-  out.add(Do::CloseServer);
+  out.add(half_sent ? Do::CutServer : Do::CloseServer);
   if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
 }
 

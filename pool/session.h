@@ -2,7 +2,7 @@
 // out.
 //
 // Thread: one (its worker's). Owner: the worker's client object. It owns no server: on_granted() lends it one
-// until it says Release or CloseServer.
+// until it says Release, Close or Cut.
 //
 //   Idle ─Acquire─► Waiting ─granted─► Preparing ─► Active ─last reply─► Idle (Release)
 //                      └─refused─► Refusing ─► Idle or RefusedTransaction
@@ -37,6 +37,7 @@ enum class Isolation : std::uint8_t { Reset, Tracked };
 struct SessionOptions {
   Mode mode = Mode::Transaction;
   Isolation isolation = Isolation::Reset;
+  Pinning pinning = Pinning::Auto;
   std::uint32_t max_message = (1U << 30) - 1;
   std::size_t max_client_statements = 1000;
   std::size_t max_server_statements = 200;  // 0: names of statements pass untouched
@@ -163,6 +164,8 @@ class Session {
   void send_replay(const SettingSet& values, Actions& out);
   void send_set_config(const SettingSet& values, bool encoding, Actions& out);
   void set_within_cycle(const SettingSet& values, Actions& out);
+  void need_replay_statement(bool setup, Actions& out);
+  void hide_replay_statement(bool setup, Actions& out);
   void setup_ready(Actions& out);
   void prepared(Actions& out);
   void replay_failed(Actions& out);
@@ -179,6 +182,7 @@ class Session {
   void on_message(char type, Bytes whole, Actions& out);
   void pass(Bytes bytes, Actions& out);
   bool on_query(Bytes whole, Actions& out);
+  void note_query();
   bool resets_too_soon(const Traits& t) const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
@@ -198,11 +202,39 @@ class Session {
   Traits judge_text(const protocol::ScanResult& scan) const;
   protocol::ScanResult scan(std::string_view text) const noexcept;
 
+  // session_names.cpp: the client's statements under its own names on its server
+  bool sees_names(const protocol::ScanResult& scan) const noexcept;
+  static bool needs_own_names(const Traits& t) noexcept {
+    return (t.pins & static_cast<std::uint32_t>(Pin::OwnNames)) != 0;
+  }
+  bool give_own_names(const Traits& t, Actions& out);
+  void switch_names(Actions& out);
+  void put_under_own_name(const std::string& name, const Statement& statement, Actions& out);
+  bool parse_own(const protocol::ParseView& p, Bytes whole, Actions& out);
+  bool bind_own(std::string_view name);
+  bool close_own(std::string_view name, Bytes whole, Actions& out);
+
+  // session_policy.cpp: pinning = "refuse" and "off"
+  Pinning policy() const noexcept {
+    return options_->mode == Mode::Session ? Pinning::Auto : options_->pinning;
+  }
+  std::uint32_t refused(const Traits& t) const noexcept { return refused_pins(t.pins, policy()); }
+  bool refuse_query(std::uint32_t pins, Actions& out);
+  bool refuse_bind(std::uint32_t pins, bool whole, Actions& out);
+  bool refuse_parse(std::string_view name, std::uint32_t pins, Actions& out);
+  void refuse_statements(bool too_many, Actions& out);
+  void refuse_scanned(const TextScan& text, std::uint32_t pins, Actions& out);
+  void send_failing(Request request, Buffer error, Actions& out);
+  void tell_losses(std::uint32_t lost, Actions& out);
+  bool let_go(Actions& out);
+
   // session_long.cpp: messages of the client that come in pieces, or that have to wait
   void begin_long_message(const protocol::Slice& s, Actions& out);
-  void begin_long_parse(Bytes header, Bytes body, std::uint32_t size, Actions& out);
+  void begin_long_parse(Bytes header, Bytes body, std::uint32_t size, bool last, Actions& out);
+  bool holds_query_back(std::uint32_t size);
   void begin_scan(char type);
-  void end_scan();
+  void scan_piece(Bytes piece, Bytes text, bool last, Actions& out);
+  void end_scan(Bytes last, Actions& out);
   void collect(const protocol::Slice& s, Actions& out);
   void collect_head(const protocol::Slice& s, Actions& out);
   void bind_part(Actions& out);
@@ -210,7 +242,7 @@ class Session {
 
   // session_statements.cpp: prepared statements
   bool on_parse(Bytes whole, Actions& out);
-  bool parse_named(std::string_view full_name, Bytes tail, Actions& out);
+  bool parse_named(std::string_view full_name, Bytes tail, const protocol::ScanResult& scanned, Actions& out);
   bool parse_twice(std::string_view name, const StatementRef& statement, Actions& out);
   bool parse_once(std::string_view name, const StatementRef& statement, Actions& out);
   bool behind_alone(Actions& out);
@@ -228,8 +260,9 @@ class Session {
   void evict_statements(Actions& out);
   void parse_under(const Settings& fingerprint, Actions& out, bool begin);
   bool may_invent() const noexcept;
+  // Names of statements on the server are ours, not the client's.
   bool rewrites() const noexcept {
-    return options_->mode != Mode::Session && options_->max_server_statements != 0;
+    return options_->mode != Mode::Session && options_->max_server_statements != 0 && !own_names_;
   }
   ClientStatements& statements();
   const Settings& fingerprint();
@@ -249,7 +282,7 @@ class Session {
   void after_reply(Actions& out);
   void pass_back(Bytes bytes, Actions& out);
   void on_ready(Bytes whole, Actions& out);
-  void end_of_transaction();
+  void end_of_transaction(Actions& out);
   void on_parameter(Bytes whole, Actions& out);
   void tell_resets(Actions& out);
   void on_tag(std::string_view tag);
@@ -321,14 +354,18 @@ class Session {
   bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
   bool cancel_asked_ = false;  // counted in cancels_, not carried out yet
+  bool own_names_ = false;     // the server has the client's statements under the client's names
+  bool switching_ = false;     // what is sent now belongs to a switch to these
+  bool letting_go_ = false;    // the server is cleaned before it goes back
   bool spoiled_ = false;       // the server is about to end the session over what the client has sent
   bool client_gone_ = false;
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;
 
-  std::uint32_t pins_ = 0;     // bits of Pin that hold now
-  std::uint32_t suspect_ = 0;  // bits of Pin that this transaction may leave behind
-  std::uint32_t resets_ = 0;   // startup settings that this cycle puts back
+  std::uint32_t pins_ = 0;       // bits of Pin that hold now
+  std::uint32_t suspect_ = 0;    // bits of Pin that this transaction may leave behind
+  std::uint32_t told_lost_ = 0;  // bits of Pin whose loss the client has been told
+  std::uint32_t resets_ = 0;     // startup settings that this cycle puts back
   std::uint32_t cycle_ = 1;
 
   Settings startup_;    // the client's base: what its RESET returns to

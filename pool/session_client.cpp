@@ -238,11 +238,15 @@ protocol::ScanResult Session::doubt(protocol::ScanResult result) const noexcept 
   return result;
 }
 
-Traits Session::judge_text(const protocol::ScanResult& scan) const { return judge(scan, told_, startup_); }
+Traits Session::judge_text(const protocol::ScanResult& scan) const {
+  auto t = judge(scan, told_, startup_);
+  if (sees_names(scan)) t.pins |= static_cast<std::uint32_t>(Pin::OwnNames);
+  return t;
+}
 
 // A text that the server is about to run.
 void Session::use(const Traits& t) noexcept {
-  suspect_ |= t.pins;
+  suspect_ |= t.pins & ~static_cast<std::uint32_t>(Pin::OwnNames);  // switch_names() has noted that
   local_settings_ |= t.local;
   resets_ |= t.resets;
   if (t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
@@ -276,9 +280,25 @@ bool Session::on_query(Bytes whole, Actions& out) {
     if (statements().undecided(name, cycle_)) return false;
     if (tx_ != TxStatus::Failed && statements().find(name)) return on_lone_deallocate(name, out);
   }
+  // Deallocated under its own name.
+  const bool lone = result.lone_deallocate == protocol::LoneDeallocate::Name;
+  if (lone && own_names_ && ledger_.empty() && tx_ != TxStatus::Failed) {
+    statements().remove_now(result.deallocate_name());
+  }
   const auto traits = judge_text(result);
+  if (const auto pins = refused(traits)) return refuse_query(pins, out);
+  // Without a Sync a switch could make the server skip this, and a Sync would commit what came before.
+  if (needs_own_names(traits) && cycle_open_) return refuse_query(traits.pins, out);
+  if (!give_own_names(traits, out)) return false;
   if (resets_too_soon(traits)) return false;
   use(traits);
+  note_query();
+  expect(Request::Query);
+  pass(whole, out);
+  return true;
+}
+
+void Session::note_query() {
   copy_bound_ = early_data_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
   hold_behind();
@@ -286,9 +306,6 @@ bool Session::on_query(Bytes whole, Actions& out) {
   server_->unnamed_sequence = 0;  // exec_simple_query drops it
   ++cycle_;
   ++events_.queries;
-  expect(Request::Query);
-  pass(whole, out);
-  return true;
 }
 
 void Session::on_sync(Bytes whole, Actions& out) {

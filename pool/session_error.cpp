@@ -10,6 +10,10 @@ constexpr std::string_view kStalePlan = "cached plan must not change result type
 // The error that CopyFail earns: all data before it has been taken. (In another lc_messages it is not
 // recognised, which costs the connection, not the order.)
 constexpr std::string_view kCopyFailed = "COPY from stdin failed: ";
+
+// How a request fails that we send to make the server fail (fail_instead, send_failing). Any other error, of
+// a failed transaction for example, is what the client's own request would have earned.
+std::string_view failure_of(Request r) noexcept { return r == Request::Bind ? "26000" : "42P01"; }
 }  // namespace
 
 void Session::on_error(Bytes whole, Actions& out) {
@@ -42,7 +46,12 @@ void Session::on_error(Bytes whole, Actions& out) {
     return;
   }
   ++events_.errors;
-  if (!client_gone_) pass_back(whole, out);
+  if (client_gone_) return;
+  if (front.reply == Reply::Replace && e->code == failure_of(front.request)) {
+    out.copy(Do::ToClient, *front.made);
+  } else {
+    pass_back(whole, out);
+  }
 }
 
 void Session::setup_error(Bytes whole) {
@@ -58,7 +67,7 @@ void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
   note_stale_plan(e, front);
   if (!client_gone_) {
     ++events_.errors;
-    if (front.reply == Reply::Replace && e.code == "26000") {
+    if (front.reply == Reply::Replace && e.code == failure_of(front.request)) {
       out.copy(Do::ToClient, *front.made);
     } else {
       tell_error(whole, front, out);
@@ -124,7 +133,11 @@ void Session::undo(Expected& e) {
       if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
     }
   }
-  if ((e.request == Request::Close || e.request == Request::Execute) && e.statement != StatementId::None) {
+  if (e.renames && !e.setup) own_names_ = false;
+  if (e.request == Request::Close && e.statement == StatementId::Replay) {
+    server_->replay_prepared = true;
+  } else if ((e.request == Request::Close || e.request == Request::Execute) &&
+             e.statement != StatementId::None) {
     server_->statements.add(e.statement, 0);  // may still be there: closed before its next use
   }
 }

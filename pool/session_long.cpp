@@ -7,13 +7,13 @@ using protocol::Slice;
 
 namespace {
 
-// A Query up to this size is looked at whole, since it may be a lone DEALLOCATE; longer ones are scanned as
-// they pass.
-constexpr std::uint32_t kWholeQuery = 512;
+// A Query or Parse up to this size is collected without asking the store for memory. A longer Query is
+// scanned as it passes, unless it may have to be refused.
+constexpr std::uint32_t kFreeText = 16384;
 // An unnamed Parse beyond this is not kept; the client keeps its server instead until it has replaced it.
 constexpr std::uint32_t kKeptUnnamed = 1U << 20;
-// A Parse up to this size is collected without asking the store for memory.
-constexpr std::uint32_t kFreeParse = 16384;
+// A text beyond this is not held back until it has been scanned; what is to be refused costs its server then.
+constexpr std::uint32_t kHeldBack = 1U << 20;
 // The two names of a Bind have to come within this.
 constexpr std::size_t kBindNames = 16384;
 
@@ -24,16 +24,15 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
   part_body_ = s.body_size;
   switch (s.type) {
     case 'Q':
-      if (s.body_size > kWholeQuery) {
+      if (s.body_size > kFreeText && !holds_query_back(s.body_size)) {
         begin_scan('Q');
-        if (!s.body().empty()) text_->feed(s.body());
-        return pass(s.bytes, out);
+        return scan_piece(s.bytes, s.body(), false, out);
       }
       passing_ = Passing::Collect;
       break;
     case 'P':
-      if (s.body_size > kFreeParse && !s.body().empty()) {
-        return begin_long_parse(s.bytes.first(5), s.body(), s.body_size, out);
+      if (s.body_size > kFreeText && !s.body().empty()) {
+        return begin_long_parse(s.bytes.first(5), s.body(), s.body_size, false, out);
       }
       passing_ = Passing::Collect;
       break;
@@ -60,9 +59,11 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
 
 // The first bytes of the body tell whether it has a name. What is to be kept counts against the store's
 // memory while it comes in.
-void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, Actions& out) {
-  const bool named = body.front() != 0 && rewrites();
-  const bool collected = rewrites() ? named || size <= kKeptUnnamed : false;
+void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, bool last, Actions& out) {
+  const bool keeps = rewrites() || own_names_;
+  const bool named = body.front() != 0 && keeps;
+  const bool held_back = policy() != Pinning::Auto && size <= kHeldBack;
+  const bool collected = keeps ? named || size <= kKeptUnnamed : held_back;
   if (collected && store_->reserve(size)) {
     part_reserved_ = size;
     passing_ = Passing::Collect;
@@ -77,14 +78,20 @@ void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, Act
     return fail_instead("53200", "out of memory for texts of prepared statements (statement_memory)", out);
   }
   begin_scan('P');
-  text_->feed(body);
   pass(header, out);
-  pass(body, out);
+  scan_piece(body, body, last, out);
+}
+
+bool Session::holds_query_back(std::uint32_t size) {
+  if (policy() == Pinning::Auto || size > kHeldBack || !store_->reserve(size)) return false;
+  part_reserved_ = size;
+  return true;
 }
 
 void Session::begin_scan(char type) {
   passing_ = Passing::Scan;
   text_ = std::make_unique<TextScan>(type, standard_strings_, encoding_);
+  text_->alone = tx_ == protocol::TxStatus::Idle && !cycle_open_ && !keeps_server() && ledger_.only_setup();
   if (type == 'Q') {
     forget_unnamed();
     server_->unnamed_sequence = 0;
@@ -95,12 +102,26 @@ void Session::begin_scan(char type) {
   expect(Request::Parse);
 }
 
-// The whole text has passed.
-void Session::end_scan() {
+// The last bytes of a text pass when it has been judged.
+void Session::scan_piece(Bytes piece, Bytes text, bool last, Actions& out) {
+  if (!text.empty()) text_->feed(text);
+  if (!last) return pass(piece, out);
+  end_scan(piece, out);
+}
+
+void Session::end_scan(Bytes last, Actions& out) {
   passing_ = Passing::None;
   const auto text = std::move(text_);
-  if (skipping_) return;  // an earlier error has come meanwhile: the server has not read it
-  const auto traits = judge_text(doubt(text->scanner.finish()));
+  if (skipping_) return pass(last, out);  // an earlier error has come meanwhile: the server does not read it
+  const auto scanned = doubt(text->scanner.finish());
+  const bool shows_names = scanned.effects.has(protocol::Effect::PreparedStatementsView);
+  auto traits = judge_text(scanned);
+  if (!text->name.empty()) traits.pins |= static_cast<std::uint32_t>(Pin::Prepare);  // on this server only
+  auto pins = refused(traits);
+  if (shows_names && rewrites())
+    pins |= static_cast<std::uint32_t>(Pin::OwnNames);  // others' names are there
+  if (pins != 0) return refuse_scanned(*text, pins, out);
+  pass(last, out);
   if (text->type == 'Q') {
     ++events_.queries;
     use(traits);
@@ -110,21 +131,18 @@ void Session::end_scan() {
     return hold_behind();
   }
   ++events_.parses;
-  if (!text->name.empty()) {  // the name lives on this server
-    suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);
-    return use(traits);
-  }
+  if (!text->name.empty()) return use(traits);
   forget_unnamed();
   unnamed_traits_ = traits;
   if (options_->mode == Mode::Session) return;
   unnamed_kind_ = Unnamed::OnServerOnly;
   server_->unnamed_session = id_;
   server_->unnamed_sequence = ++unnamed_sequence_;
-  const auto last = ledger_.size();
-  if (last == 0) return;
+  if (ledger_.empty()) return;
   // It cannot have been answered before its last byte is sent.
-  Expected mine = std::move(ledger_.at(last - 1));
-  ledger_.erase(last - 1);
+  const auto mine_at = ledger_.size() - 1;
+  Expected mine = std::move(ledger_.at(mine_at));
+  ledger_.erase(mine_at);
   mine.unnamed = unnamed_sequence_;
   ledger_.push(std::move(mine));
 }
@@ -139,10 +157,7 @@ void Session::continue_message(const Slice& s, Actions& out) {
       if (s.last) passing_ = Passing::None;
       return;
     case Passing::Scan:
-      text_->feed(s.bytes);
-      pass(s.bytes, out);
-      if (s.last) end_scan();
-      return;
+      return scan_piece(s.bytes, s.bytes, s.last, out);
     case Passing::Collect:
       return collect(s, out);
     case Passing::CollectHead:
@@ -151,11 +166,10 @@ void Session::continue_message(const Slice& s, Actions& out) {
 }
 
 void Session::collect(const Slice& s, Actions& out) {
-  if (s.type == 'P' && client_part_.size() == 5 && s.body_size > kFreeParse && !skipping_) {
+  if (s.type == 'P' && client_part_.size() == 5 && s.body_size > kFreeText && !skipping_) {
     const Buffer header = std::exchange(client_part_, {});
-    begin_long_parse(header, s.bytes, s.body_size, out);
+    begin_long_parse(header, s.bytes, s.body_size, s.last, out);
     if (!s.last) return;
-    if (passing_ == Passing::Scan) return end_scan();
     if (passing_ == Passing::Drop) passing_ = Passing::None;
     if (passing_ == Passing::None) return;
   } else {

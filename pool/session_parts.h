@@ -14,6 +14,8 @@ inline constexpr std::string_view kPrivate = "sidepool.private";
 // PostgreSQL only logs this; its client would be left to guess.
 inline constexpr std::string_view kBadLength = "invalid message length";
 
+inline constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL tells no more apart
+
 // A Parse with the body of another one behind its name.
 inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
   out.push_back('P');
@@ -47,6 +49,7 @@ struct Session::TextScan {
   static constexpr std::size_t kNameKept = 128;  // PostgreSQL tells names apart by 63 bytes
   char type;
   bool in_name;
+  bool alone = false;  // nothing of the client hangs on the server but this message
   std::string name;
   protocol::SqlScanner scanner;
 };

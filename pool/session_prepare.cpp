@@ -121,15 +121,10 @@ void Session::send_clean_up(Actions& out) {
 }
 
 void Session::send_replay(const SettingSet& values, Actions& out) {
-  if (!server_->replay_prepared) {
-    static constexpr std::array<std::uint32_t, 2> kTypes{kTextArrayOid, kTextArrayOid};
-    out.compose(Do::ToServer,
-                [this](Buffer& own) { protocol::parse(own, store_->replay_name(), kReplay, kTypes); });
-    ledger_.push({Request::Parse, Reply::Swallow, true, StatementId::Replay});
-    server_->replay_prepared = true;
-  }
+  need_replay_statement(true, out);
   send_set_config(values, true, out);
   send_set_config(values, false, out);
+  hide_replay_statement(true, out);
   out.compose(Do::ToServer, [](Buffer& own) { protocol::sync(own); });
   ledger_.push({Request::Sync, Reply::Swallow, true});
   // Of a reported one ParameterStatus tells how PostgreSQL spells the value, and that it is the server's own
@@ -158,13 +153,12 @@ void Session::send_set_config(const SettingSet& values, bool encoding, Actions& 
 // The same inside a cycle of the client, where no Sync may go: an error is the client's. A portal of its own
 // leaves the client's unnamed portal alone.
 void Session::set_within_cycle(const SettingSet& values, Actions& out) {
-  if (!server_->replay_prepared) {
-    static constexpr std::array<std::uint32_t, 2> kTypes{kTextArrayOid, kTextArrayOid};
-    out.compose(Do::ToServer,
-                [this](Buffer& own) { protocol::parse(own, store_->replay_name(), kReplay, kTypes); });
-    ledger_.push({Request::Parse, Reply::Swallow, false, StatementId::Replay});
-    server_->replay_prepared = true;
-  }
+  const bool setup = switching_ && !cycle_open_;
+  const auto swallow = [&](Request r) {
+    ledger_.push({r, Reply::Swallow, setup});
+    ledger_.at(ledger_.size() - 1).renames = switching_;
+  };
+  need_replay_statement(setup, out);
   for (const bool encoding : {true, false}) {
     bool any = false;
     for (const auto& e : values) any |= in_this_bind(e, encoding);
@@ -175,19 +169,43 @@ void Session::set_within_cycle(const SettingSet& values, Actions& out) {
       protocol::execute(own, name, 0);
       protocol::close(own, 'P', name);
     });
-    expect(Request::Bind, Reply::Swallow);
-    expect(Request::Execute, Reply::Swallow);
-    expect(Request::Close, Reply::Swallow);
+    swallow(Request::Bind);
+    swallow(Request::Execute);
+    swallow(Request::Close);
   }
+  if (!switching_) hide_replay_statement(setup, out);
+}
+
+void Session::need_replay_statement(bool setup, Actions& out) {
+  if (std::exchange(server_->replay_prepared, true)) return;
+  static constexpr std::array<std::uint32_t, 2> kTypes{kTextArrayOid, kTextArrayOid};
+  out.compose(Do::ToServer,
+              [this](Buffer& own) { protocol::parse(own, store_->replay_name(), kReplay, kTypes); });
+  ledger_.push({Request::Parse, Reply::Swallow, setup, StatementId::Replay});
+}
+
+// Where the names on the server are the client's own it finds none of ours among them.
+void Session::hide_replay_statement(bool setup, Actions& out) {
+  if (rewrites() || !std::exchange(server_->replay_prepared, false)) return;
+  out.compose(Do::ToServer, [this](Buffer& own) { protocol::close(own, 'S', store_->replay_name()); });
+  ledger_.push({Request::Close, Reply::Swallow, setup, StatementId::Replay});
 }
 
 // The ReadyForQuery of a clean-up or a replay has come.
 void Session::setup_ready(Actions& out) {
   const bool clean_up = ledger_.front().request == Request::Query;
+  const bool renames = ledger_.front().renames;
   ledger_.pop();
+  if (renames) {
+    // A statement that cannot be parsed any more is left out. In a block that has failed so is everything
+    // behind it, until the next text that looks.
+    if (std::exchange(setup_failed_, false) && tx_ == protocol::TxStatus::Failed) own_names_ = false;
+    return;
+  }
   if (setup_failed_ && clean_up) {
     server_unfit_ = true;
     if (client_gone_) return close(out);
+    if (std::exchange(letting_go_, false)) return close_server(out);
     if (state_ != State::Preparing) return fatal(kCleanUpFailed, out);
     close_server(out);  // nothing of the client has been written: another server will do
     return acquire(out);

@@ -88,7 +88,8 @@ void Session::begin_reply(const Slice& s, Actions& out) {
   }
   drop_stray_copy_ends();
   answer_invented(out);
-  if (ledger_.empty() || !answers(s.type, ledger_.front().request)) {
+  if (ledger_.empty() || !answers(s.type, ledger_.front().request) ||
+      ledger_.front().reply == Reply::Replace) {
     swallow_ = true;
     return lose_order(out);
   }
@@ -111,6 +112,8 @@ void Session::whole_reply(char type, Bytes whole, Actions& out) {
   answer_invented(out);
   if (ledger_.empty() || !answers(type, ledger_.front().request)) return lose_order(out);
   if (type == 'Z') return on_ready(whole, out);
+  // What had to fail has not: the server is not in the state we told.
+  if (ledger_.front().reply == Reply::Replace) return lose_order(out);
   complete(type, whole, out);
 }
 
@@ -130,9 +133,6 @@ void Session::complete(char type, Bytes whole, Actions& out) {
   if (shown && !replaced) pass_back(whole, out);
   if (e.request == Request::Query) return;  // ReadyForQuery ends it
   if (e.change && statements_) statements_->confirm(*e.change);
-  if (e.reply == Reply::Replace) {  // what had to fail has not: the server is not in the state we told
-    return lose_order(out);
-  }
   ledger_.pop();
   after_reply(out);
 }
@@ -164,16 +164,20 @@ void Session::on_ready(Bytes whole, Actions& out) {
   if (ledger_.front().setup) {
     setup_ready(out);  // no settling: what the client wants of this server has not come yet
     if (state_ == State::Draining) return drain(out);
+    if (server_ && std::exchange(letting_go_, false)) {
+      state_ = State::Active;
+      return at_rest() ? release(out) : close_server(out);
+    }
     if (state_ == State::Active) after_reply(out);
     return;
   }
-  const bool shown = ledger_.front().reply == Reply::Forward && !client_gone_;
+  const bool shown = ledger_.front().reply != Reply::Swallow && !client_gone_;
   ledger_.pop();
   if (shown && resets_ != 0 && !error_seen_ && ledger_.empty()) tell_resets(out);
-  if (shown) pass_back(whole, out);
   drop_stray_copy_ends();
   if (ledger_.empty()) settings_move_ = false;
-  if (tx_ == TxStatus::Idle) end_of_transaction();
+  if (tx_ == TxStatus::Idle) end_of_transaction(out);
+  if (shown) pass_back(whole, out);
   if (ledger_.empty()) committing_ = false;
   if (state_ == State::Draining) return drain(out);
   if (tx_ != TxStatus::Idle && options_->mode == Mode::Statement) {
@@ -195,7 +199,7 @@ void Session::on_ready(Bytes whole, Actions& out) {
   settle(out);
 }
 
-void Session::end_of_transaction() {
+void Session::end_of_transaction(Actions& out) {
   ++events_.transactions;
   // What has been noted may be about requests of a pipeline that are still outstanding: then it stays.
   const bool last = ledger_.empty() && !cycle_open_;
@@ -207,7 +211,9 @@ void Session::end_of_transaction() {
   if (fresh != 0) {
     server_->require((fresh & kLastingPins) != 0 ? CleanUp::Impossible : CleanUp::Everything);
   }
-  if (fresh != 0 && options_->mode != Mode::Session) {
+  if (fresh != 0 && policy() == Pinning::Off) {
+    if (last) tell_losses(fresh, out);
+  } else if (fresh != 0 && options_->mode != Mode::Session) {
     pins_ |= fresh;
     events_.pins |= fresh;
     fingerprint_known_ = false;
@@ -273,6 +279,7 @@ void Session::on_tag(std::string_view tag) {
   if (tag == "DISCARD ALL") {
     forget_statements();
     pins_ = suspect_ = 0;
+    own_names_ = false;
     fingerprint_known_ = false;
     if (server_->clean_up == CleanUp::Everything) server_->clean_up = CleanUp::Parameters;
   }

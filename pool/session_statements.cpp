@@ -7,7 +7,6 @@ using protocol::TxStatus;
 
 namespace {
 
-constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL tells no more apart
 std::string_view key_of(std::string_view name) noexcept { return name.substr(0, kNameBytes); }
 
 }  // namespace
@@ -34,23 +33,18 @@ const Settings& Session::fingerprint() {
 }
 
 // False: undecided.
-bool Session::parse_named(std::string_view full_name, Bytes tail, Actions& out) {
+bool Session::parse_named(std::string_view full_name, Bytes tail, const protocol::ScanResult& scanned,
+                          Actions& out) {
   const auto name = key_of(full_name);
   if (statements().undecided(name, cycle_)) return false;
   const bool existing = statements().find(name) != nullptr;
   const bool too_many = !existing && statements().size() >= options_->max_client_statements;
   StatementRef statement;
-  if (!too_many) statement = store_->intern(tail, fingerprint(), scan(protocol::as_text(tail)));
+  if (!too_many) statement = store_->intern(tail, fingerprint(), scanned);
   if (statement && unsettled(statement)) return false;
   ++events_.parses;
   open_cycle();
-  if (!statement) {
-    fail_instead("53200",
-                 too_many ? "too many prepared statements in this session (max_client_statements)"
-                          : "out of memory for texts of prepared statements (statement_memory)",
-                 out);
-    return true;
-  }
+  if (!statement) return refuse_statements(too_many, out), true;
   return existing ? parse_twice(full_name, statement, out) : parse_once(name, statement, out);
 }
 
@@ -115,15 +109,23 @@ bool Session::on_parse(Bytes whole, Actions& out) {
   const auto p = protocol::ParseView::decode(whole.subspan(5));
   const bool named = p && !p->name.empty();
   if (named && rewrites()) {
-    return parse_named(p->name, whole.subspan(5 + p->name.size() + 1), out);
+    const auto tail = whole.subspan(5 + p->name.size() + 1);
+    const auto scanned = scan(p->query);
+    const auto traits = judge_text(scanned);
+    if (const auto pins = refused(traits)) return refuse_parse(p->name, pins, out);
+    if (!give_own_names(traits, out)) return false;
+    if (rewrites()) return parse_named(p->name, tail, scanned, out);
   }
+  if (named && own_names_) return parse_own(*p, whole, out);
   if (p && !named) return parse_unnamed(whole, whole.subspan(6), out);
+  if (named) {
+    auto traits = judge_text(scan(p->query));
+    traits.pins |= static_cast<std::uint32_t>(Pin::Prepare);  // the name lives on this server
+    if (const auto pins = refused(traits)) return refuse_parse(p->name, pins, out);
+    use(traits);
+  }
   ++events_.parses;
   open_cycle();
-  if (named) {
-    suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);  // the name lives on this server
-    use(judge_text(scan(p->query)));
-  }
   expect(Request::Parse);  // a malformed one gets PostgreSQL's own answer
   pass(whole, out);
   return true;
@@ -152,8 +154,14 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   auto* entry = mapped ? statements().find(name) : nullptr;
   if (entry && unsettled(entry->statement)) return false;
   if (head && name.empty() && unnamed_unsettled()) return false;
-  if (entry && resets_too_soon(judge_text(entry->statement->scan))) return false;
+  if (entry) {
+    const auto traits = judge_text(entry->statement->scan);
+    if (const auto pins = refused(traits)) return refuse_bind(pins, whole, out);
+    if (resets_too_soon(traits) || !give_own_names(traits, out)) return false;
+    if (own_names_) entry = nullptr;
+  }
   if (head && name.empty() && resets_too_soon(unnamed_traits_)) return false;
+  if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   open_cycle();
   last_bound_.clear();
   deallocates_bound_.clear();
@@ -163,7 +171,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     deallocates_bound_ = unnamed_deallocates_;
   }
   if (!entry) {
-    if (mapped && (store_->ours(name) || !sql_may_have_prepared())) {
+    if (mapped && rewrites() && (store_->ours(name) || !sql_may_have_prepared())) {
       if (!whole) passing_ = Passing::Drop;
       fail_instead("26000", "prepared statement \"" + std::string(head->statement) + "\" does not exist",
                    out);
@@ -248,6 +256,7 @@ bool Session::on_close(Bytes whole, Actions& out) {
   const auto name = t ? key_of(t->name) : std::string_view{};
   const bool mapped = statement && !name.empty() && rewrites();
   if (mapped && statements().undecided(name, cycle_)) return false;
+  if (statement && !name.empty() && own_names_) return close_own(name, whole, out);
   open_cycle();
   if (mapped && (statements().find(name) || store_->ours(name) || !sql_may_have_prepared())) {
     // The server keeps the shared one. Close is carried out in a failed transaction too.
@@ -342,12 +351,9 @@ void Session::send_parse(const Statement& statement, Reply reply,
 // that the transaction fails too and everything up to the Sync is skipped.
 void Session::fail_instead(std::string_view code, std::string_view message, Actions& out,
                            std::string_view routine) {
-  auto error = std::make_unique<Buffer>();
-  protocol::error_response(*error, {"ERROR", code, message, {}, {}, routine});
-  out.compose(Do::ToServer,
-              [this](Buffer& own) { protocol::bind_text(own, "", store_->missing_name(), {}); });
-  ledger_.push({Request::Bind, Reply::Replace, false, StatementId::None, nullptr, std::move(error)});
-  wrote_ = true;
+  Buffer error;
+  protocol::error_response(error, {"ERROR", code, message, {}, {}, routine});
+  send_failing(Request::Bind, std::move(error), out);
 }
 
 }  // namespace sidepool::pool

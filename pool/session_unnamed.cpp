@@ -28,10 +28,14 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
     if (const auto* e = statements().find(result.deallocate_name())) deallocates = e->statement;
     if (deallocates && unsettled(deallocates)) return false;
   }
+  auto traits = judge_text(result);
+  if (deallocates) traits.pins &= ~static_cast<std::uint32_t>(Pin::OwnNames);  // by our name for it
+  if (const auto pins = refused(traits)) return refuse_parse("", pins, out);
+  if (!give_own_names(traits, out)) return false;
   ++events_.parses;
   open_cycle();
   forget_unnamed();
-  unnamed_traits_ = judge_text(result);
+  unnamed_traits_ = traits;
   if (options_->mode == Mode::Session) {
     expect(Request::Parse);
     return pass(whole, out), true;

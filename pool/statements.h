@@ -120,6 +120,7 @@ class ClientStatements {
 
   void clear() noexcept { by_name_.clear(); }
   std::size_t size() const noexcept { return by_name_.size(); }
+  const auto& all() const noexcept { return by_name_; }
 
  private:
   void drop_if_done(const std::string& name);
@@ -141,6 +142,10 @@ class ServerStatements {
   StatementId evict(std::size_t limit) noexcept;
   void clear() noexcept;
   std::size_t size() const noexcept { return order_.size(); }
+  template <class Each>
+  void for_each(Each&& each) const {
+    for (const auto& item : order_) each(item.id);
+  }
 
  private:
   struct Item {

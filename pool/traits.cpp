@@ -2,7 +2,12 @@
 #include "pool/traits.h"
 
 #include <algorithm>
+#include <bit>
+#include <string>
 #include <utility>
+
+#include "protocol/encode.h"
+#include "protocol/sqlstate.h"
 
 namespace sidepool::pool {
 namespace {
@@ -30,6 +35,33 @@ constexpr std::array<std::pair<protocol::Effects, Pin>, 18> kPinOf{{
     {Effect::Unsure, Pin::Unjudged},
 }};
 
+struct PinWords {
+  std::string_view reason;
+  std::string_view statement;  // what makes it, for the client
+};
+constexpr std::array<PinWords, kPins> kWords{{
+    {"setting", "SET of a parameter that PostgreSQL does not report"},
+    {"role", "SET ROLE"},
+    {"session_authorization", "SET SESSION AUTHORIZATION"},
+    {"set_config", "set_config()"},
+    {"prepare", "PREPARE"},
+    {"listen", "LISTEN"},
+    {"hold_cursor", "DECLARE ... WITH HOLD"},
+    {"load", "LOAD"},
+    {"temp_object", "a statement with temporary objects"},
+    {"advisory_lock", "a session-level advisory lock"},
+    {"sequence", "currval() or lastval()"},
+    {"dblink", "a function of dblink"},
+    {"seed", "setseed()"},
+    {"replication", "a replication slot or origin"},
+    {"backup", "a backup function"},
+    {"opaque_block", "DO or CALL"},
+    {"unjudged", "a statement that sidepool cannot read"},
+    {"long_text", "an unnamed statement of this length"},
+    {"search_path", "SET search_path"},
+    {"own_names", "SQL that sees the names of prepared statements"},
+}};
+
 std::uint32_t startup_bit(const Settings& startup, std::string_view name) noexcept {
   if (!startup) return 0;
   std::uint32_t i = 0;
@@ -43,14 +75,7 @@ std::uint32_t startup_bit(const Settings& startup, std::string_view name) noexce
 }  // namespace
 
 std::string_view pin_reason(std::size_t bit) noexcept {
-  static constexpr std::array<std::string_view, kPins> kWords{
-      "setting",       "role",        "session_authorization",
-      "set_config",    "prepare",     "listen",
-      "hold_cursor",   "load",        "temp_object",
-      "advisory_lock", "sequence",    "dblink",
-      "seed",          "replication", "backup",
-      "opaque_block",  "unjudged",    "long_text"};
-  return bit < kWords.size() ? kWords[bit] : "unknown";
+  return bit < kWords.size() ? kWords[bit].reason : "unknown";
 }
 
 Traits judge(const protocol::ScanResult& scan, const Settings& reported, const Settings& startup) {
@@ -75,10 +100,44 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
     if (names.reset(i)) {
       t.resets |= startup_bit(startup, name);
     } else if (!find(reported, name) || read_only(name)) {
-      t.pins |= static_cast<std::uint32_t>(Pin::Setting);
+      t.pins |= static_cast<std::uint32_t>(same_name(name, "search_path") ? Pin::SearchPath : Pin::Setting);
     }
   }
   return t;
+}
+
+protocol::Buffer refusal(std::uint32_t pins, Pinning pinning) {
+  const auto& words = kWords[static_cast<std::size_t>(std::countr_zero(pins))];
+  const std::string message = std::string(words.statement) + " is not possible here";
+  std::string detail;
+  switch (pinning) {
+    case Pinning::Auto:
+      detail = "It was too long, or came in the middle of a cycle of the extended protocol (reason: ";
+      break;
+    case Pinning::Refuse:
+      detail =
+          "It would keep a server connection for this session alone, and pool.pinning is \"refuse\" "
+          "(reason: ";
+      break;
+    case Pinning::Off:
+      detail = "What it does must not be lost with its transaction, and pool.pinning is \"off\" (reason: ";
+      break;
+  }
+  detail.append(words.reason).append(").");
+  protocol::Buffer out;
+  protocol::error_response(out, {"ERROR", protocol::sqlstate::kFeatureNotSupported, message, detail,
+                                 "Use pool.pinning = \"auto\", or a pool in session mode."});
+  return out;
+}
+
+void put_loss(protocol::Buffer& out, Pin lost) {
+  const auto& words = kWords[static_cast<std::size_t>(std::countr_zero(static_cast<std::uint32_t>(lost)))];
+  const std::string message =
+      "what " + std::string(words.statement) + " did to this session is lost with its transaction";
+  const std::string detail = "pool.pinning is \"off\" (lost: " + std::string(words.reason) +
+                             "). This is said once in a session for each kind of loss.";
+  protocol::notice_response(
+      out, {"WARNING", "01000", message, detail, "Use pool.pinning = \"auto\", or a pool in session mode."});
 }
 
 }  // namespace sidepool::pool

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "pool/settings.h"
+#include "protocol/bytes.h"
 #include "protocol/sql_scan.h"
 
 namespace sidepool::pool {
@@ -26,20 +27,29 @@ enum class Pin : std::uint32_t {
   Seed = 1U << 12,         // setseed()
   Replication = 1U << 13,  // temporary slots, replication origins
   Backup = 1U << 14,
-  Opaque = 1U << 15,    // DO, CALL
-  Unjudged = 1U << 16,  // the scanner could not read the text
-  LongText = 1U << 17,  // an unnamed statement too long to be kept
+  Opaque = 1U << 15,      // DO, CALL
+  Unjudged = 1U << 16,    // the scanner could not read the text
+  LongText = 1U << 17,    // an unnamed statement too long to be kept
+  SearchPath = 1U << 18,  // SET search_path, where the server does not report it
+  OwnNames = 1U << 19,    // looks at names of prepared statements: the server has this client's and no others
 };
-inline constexpr std::size_t kPins = 18;
+inline constexpr std::size_t kPins = 20;
 // A word for metrics and logs; `bit` counts from 0.
 std::string_view pin_reason(std::size_t bit) noexcept;
+
+// What becomes of a statement that would pin (product.md §5, Modes).
+enum class Pinning : std::uint8_t {
+  Auto,    // the client keeps its server
+  Refuse,  // it is answered with an error and not run
+  Off,     // it runs, its state is lost with the transaction and the client is told; kNeverDropped is refused
+};
 
 // These vanish when the transaction that made them is rolled back.
 inline constexpr std::uint32_t kRolledBackPins =
     static_cast<std::uint32_t>(Pin::Setting) | static_cast<std::uint32_t>(Pin::Role) |
     static_cast<std::uint32_t>(Pin::SessionAuthorization) | static_cast<std::uint32_t>(Pin::SetConfig) |
     static_cast<std::uint32_t>(Pin::Listen) | static_cast<std::uint32_t>(Pin::HoldCursor) |
-    static_cast<std::uint32_t>(Pin::TempObject);
+    static_cast<std::uint32_t>(Pin::TempObject) | static_cast<std::uint32_t>(Pin::SearchPath);
 // No command undoes these: the server is closed when the client is done with it.
 inline constexpr std::uint32_t kLastingPins =
     static_cast<std::uint32_t>(Pin::Load) | static_cast<std::uint32_t>(Pin::Dblink) |
@@ -51,7 +61,17 @@ inline constexpr std::uint32_t kLastingPins =
 inline constexpr std::uint32_t kSettingPins =
     static_cast<std::uint32_t>(Pin::Setting) | static_cast<std::uint32_t>(Pin::Role) |
     static_cast<std::uint32_t>(Pin::SessionAuthorization) | static_cast<std::uint32_t>(Pin::SetConfig) |
-    static_cast<std::uint32_t>(Pin::Opaque) | static_cast<std::uint32_t>(Pin::Unjudged);
+    static_cast<std::uint32_t>(Pin::Opaque) | static_cast<std::uint32_t>(Pin::Unjudged) |
+    static_cast<std::uint32_t>(Pin::SearchPath);
+
+// Whose rights a statement runs with and which objects its names mean is never lost with a transaction: the
+// next one would run as somebody else. What may hide such a change counts as one. OwnNames: nothing would be
+// lost, but the client's statements would not be where it looks for them.
+inline constexpr std::uint32_t kNeverDropped =
+    static_cast<std::uint32_t>(Pin::Role) | static_cast<std::uint32_t>(Pin::SessionAuthorization) |
+    static_cast<std::uint32_t>(Pin::SearchPath) | static_cast<std::uint32_t>(Pin::SetConfig) |
+    static_cast<std::uint32_t>(Pin::OwnNames) | static_cast<std::uint32_t>(Pin::Opaque) |
+    static_cast<std::uint32_t>(Pin::Unjudged);
 
 struct Traits {
   std::uint32_t pins = 0;  // bits of Pin, if the statement succeeds
@@ -67,5 +87,14 @@ struct Traits {
 // `reported`: the values a server reports; SET of one of these names is seen by ParameterStatus and replayed.
 // `startup`: the client's own base, which its RESET has to return to.
 Traits judge(const protocol::ScanResult& scan, const Settings& reported, const Settings& startup);
+
+// Those of `pins` for which a statement is refused.
+constexpr std::uint32_t refused_pins(std::uint32_t pins, Pinning pinning) noexcept {
+  return pinning == Pinning::Auto ? 0 : pinning == Pinning::Refuse ? pins : pins & kNeverDropped;
+}
+// The whole ErrorResponse that a statement refused for `pins` (not 0) is answered with.
+protocol::Buffer refusal(std::uint32_t pins, Pinning pinning);
+// The whole NoticeResponse that tells a client what it has lost under Pinning::Off.
+void put_loss(protocol::Buffer& out, Pin lost);
 
 }  // namespace sidepool::pool

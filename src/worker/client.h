@@ -108,7 +108,7 @@ class Client final : public Server::User {
   protocol::ErrorFields wait_error();
   void acquire();
   void release_server();
-  void close_server();
+  void close_server(bool say_terminate);
   void write(pool::Do to, std::span<const io::ConstBytes> pieces);
   void welcome();
   void client_gone();

@@ -204,7 +204,9 @@ void Client::act(Do what) {
     case Do::ReleaseServer:
       return release_server();
     case Do::CloseServer:
-      return close_server();
+      return close_server(server_out_.empty());
+    case Do::CutServer:
+      return close_server(false);
     case Do::CloseClient:
       return finish();
     case Do::CancelServer:
@@ -268,14 +270,13 @@ void Client::release_server() {
   worker_.release(std::move(server_), pool::Condition::Clean, session_->state_key());
 }
 
-void Client::close_server() {
+void Client::close_server(bool say_terminate) {
   if (!server_) return;
-  const bool clean = server_out_.empty();
   // The client has left in the middle of something: what runs is cancelled first (product.md §5, The bound).
   const bool running = wrote_ && !cancel_sent_ && session_->phase() == pool::Phase::Closed;
   server_out_.clear();
   if (running) worker_.cancel(*server_, std::nullopt, io::Stream{});
-  worker_.close(std::move(server_), clean);
+  worker_.close(std::move(server_), say_terminate);
 }
 
 // What the socket does not take now waits in an outbox, and the other side is not read meanwhile.

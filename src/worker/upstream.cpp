@@ -44,6 +44,9 @@ pool::SessionOptions options_of(const conf::PoolConfig& c) {
            : c.mode == conf::PoolMode::Statement ? pool::Mode::Statement
                                                  : pool::Mode::Transaction;
   o.isolation = c.isolation == conf::Isolation::Tracked ? pool::Isolation::Tracked : pool::Isolation::Reset;
+  o.pinning = c.pinning == conf::Pinning::Refuse ? pool::Pinning::Refuse
+              : c.pinning == conf::Pinning::Off  ? pool::Pinning::Off
+                                                 : pool::Pinning::Auto;
   o.max_message = static_cast<std::uint32_t>(c.max_message);
   o.max_client_statements = c.max_client_statements;
   o.max_server_statements = c.max_prepared_statements;

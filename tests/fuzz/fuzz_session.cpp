@@ -29,7 +29,8 @@ struct Driver {
         test::require(!held && !waiting, "one server at a time");
         waiting = true;
       }
-      if (a.what == pool::Do::ReleaseServer || a.what == pool::Do::CloseServer) {
+      if (a.what == pool::Do::ReleaseServer || a.what == pool::Do::CloseServer ||
+          a.what == pool::Do::CutServer) {
         test::require(held, "gives back what it holds");
         held = false;
       }
@@ -84,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   pool::SessionOptions options;
   options.mode = static_cast<pool::Mode>(first % 3);
   options.isolation = (first & 4) != 0 ? pool::Isolation::Tracked : pool::Isolation::Reset;
+  options.pinning = static_cast<pool::Pinning>((first >> 4) % 3);
   options.max_message = 1U << 20;
   options.max_client_statements = 4;
   options.max_server_statements = (first & 8) != 0 ? 0 : 2;

@@ -14,6 +14,7 @@ SessionWorld::SessionWorld(std::uint64_t seed) : random_(seed) {
   options_.max_server_statements = 2;
   options_.isolation = pick(4) == 0 ? pool::Isolation::Tracked : pool::Isolation::Reset;
   if (pick(8) == 0) options_.mode = pool::Mode::Session;
+  if (pick(3) == 0) options_.pinning = pick(2) == 0 ? pool::Pinning::Refuse : pool::Pinning::Off;
   faults_ = pick(2) == 0 ? 0 : 20;
   store_ = std::make_unique<pool::StatementStore>("0123456789abcdef", pool::WorkerId{0}, 1U << 20);
   for (int i = 0; i < kClients; ++i) add_client();
@@ -29,8 +30,28 @@ void SessionWorld::add_client() {
   c.rig = std::make_unique<SessionRig>(
       pool::SessionId{pool::WorkerId{0}, static_cast<std::uint32_t>(c.number), 1}, options_, *store_);
   c.oracle = std::make_unique<FakePostgres>(1, startup);
+  if (options_.mode != pool::Mode::Session) model_pinning(*c.oracle);
   c.rig->begin(startup);
   clients_.push_back(std::move(c));
+}
+
+// What the pool refuses and what it loses, on a server that would do so itself.
+void SessionWorld::model_pinning(FakePostgres& oracle) const {
+  if (options_.pinning == pool::Pinning::Auto) return;
+  oracle.refuses = [pinning = options_.pinning](const std::string& text) -> std::optional<Buffer> {
+    protocol::SqlScanner scanner(true, protocol::EncodingClass::AsciiSafe);
+    scanner.feed(protocol::as_bytes(text));
+    const auto traits = pool::judge(scanner.finish(), settings_of(FakePostgres::defaults()), nullptr);
+    const auto pins = pool::refused_pins(traits.pins, pinning);
+    if (pins == 0) return std::nullopt;
+    return pool::refusal(pins, pinning);
+  };
+  if (options_.pinning != pool::Pinning::Off) return;
+  oracle.at_idle = [told_temp = false, told_listen = false](FakePostgres& pg, Buffer& out) mutable {
+    if (pg.listens() && !std::exchange(told_listen, true)) pool::put_loss(out, pool::Pin::Listen);
+    if (pg.has_temp() && !std::exchange(told_temp, true)) pool::put_loss(out, pool::Pin::TempObject);
+    pg.lose_objects();
+  };
 }
 
 void SessionWorld::fail(const Client* c, const std::string& what) {

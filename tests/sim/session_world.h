@@ -31,6 +31,7 @@ class SessionWorld {
   };
 
   void add_client();
+  void model_pinning(FakePostgres& oracle) const;
   void step();
   void send_some(Client& c);
   void generate(Client& c);

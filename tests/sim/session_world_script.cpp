@@ -58,12 +58,19 @@ void SessionWorld::simple(Client& c) {
                                           "SET TimeZone = 'Zone0'"};
   static const char* const kPins[] = {"CREATE TEMP TABLE t", "LISTEN l",    "SET search_path = 'p'",
                                       "DISCARD ALL",         "DISCARD ALL", "DEALLOCATE ALL"};
+  static const char* const kNames[] = {"EXECUTE s0", "EXECUTE s1", "PREPARE s1 AS SELECT p",
+                                       "SELECT pg_prepared_statements", "SELECT x; DEALLOCATE s0"};
   std::string t = text(c);
   const int kind = pick(10);
+  if (kind == 6 && pick(3) == 0 && options_.pinning == pool::Pinning::Auto) t = kNames[pick(5)];
   if (kind < 4) t = kTexts[pick(10)];
   if (kind == 4) t = kSettings[pick(7)];
   if (kind == 5 && pick(3) == 0) t = kPins[pick(6)];
   if (t.starts_with("SET") || t.starts_with("RESET") || t.starts_with("DISCARD")) c.touchy = true;
+  // What a transaction loses is told when nothing is outstanding.
+  if (options_.pinning == pool::Pinning::Off && (t.starts_with("CREATE") || t.starts_with("LISTEN"))) {
+    c.touchy = true;
+  }
   Buffer b;
   protocol::query(b, t);
   say(c, b, "Q(" + t + ")");

@@ -3,13 +3,14 @@
 // It follows postgres.c where the order of replies is concerned: implicit transactions, the skip to the next
 // Sync, COPY-in that reads Sync and Flush without a word, settings that a rollback puts back, ParameterStatus
 // just before ReadyForQuery. Of SQL it knows BEGIN to ROLLBACK TO, SET, RESET, DISCARD ALL, DEALLOCATE,
-// LISTEN, COPY FROM, CREATE TEMP TABLE and SELECT; "error" and "syntax" in a text make it fail. A SELECT
-// answers with its own text, its parameters and all state of the session that differs from a fresh one, so
-// that a mix-up is visible.
+// PREPARE, EXECUTE, LISTEN, COPY FROM, CREATE TEMP TABLE and SELECT; "error" and "syntax" in a text make it
+// fail. A SELECT answers with its own text, its parameters and all state of the session that differs from a
+// fresh one, so that a mix-up is visible.
 #pragma once
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -59,8 +60,17 @@ class FakePostgres {
   bool clean() const {
     return visible() == defaults() && temp_.empty() && listens_.empty() && status_ == 'I';
   }
+  // A text for which this gives an ErrorResponse fails with that and does not run.
+  std::function<std::optional<protocol::Buffer>(const std::string&)> refuses;
+  // Called before a ReadyForQuery that says idle.
+  std::function<void(FakePostgres&, protocol::Buffer&)> at_idle;
+  bool has_temp() const { return !temp_.empty(); }
+  bool listens() const { return !listens_.empty(); }
+  void lose_objects() { temp_.clear(), listens_.clear(), temp_before_.clear(), listens_before_.clear(); }
   // set_config with this value fails.
   void refuse_value(std::string v) { refused_ = std::move(v); }
+  // A Parse of a text with this in it fails from now on: what it names has been dropped.
+  void refuse_text(std::string t) { refused_text_ = std::move(t); }
   void fail_clean_up() { fail_clean_up_ = true; }
   // The plan of every statement returns other columns from now on.
   void change_results() {
@@ -132,6 +142,7 @@ class FakePostgres {
     portals_.erase("");
     extended();
     extended_ = false;
+    if (refuses_now(all)) return ready();
     const auto texts = split(all);
     if (texts.empty()) protocol::empty_query_response(out_);
     for (const auto& t : texts) {
@@ -155,8 +166,12 @@ class FakePostgres {
     if (!p) return fail("08P01", "invalid message format");
     if (p->name.empty()) statements_.erase("");
     const std::string query(p->query);
+    if (refuses_now(query)) return;
     if (has(query, "syntax")) return fail("42601", "syntax error in " + query);
     if (status_ == 'E' && !ends_block(query)) return aborted();
+    if (has(query, "_missing") || (!refused_text_.empty() && has(query, refused_text_))) {
+      return fail("42P01", "relation does not exist in " + query);
+    }
     const std::string name(p->name.substr(0, 63));
     if (!name.empty() && statements_.count(name) != 0) {
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
@@ -262,10 +277,18 @@ class FakePostgres {
     const auto w = words(query);
     const std::string verb = w[0];
     if (status_ == 'E' && !ends_block(query)) return aborted(), false;
+    if (has(query, "_missing")) return fail("42P01", "relation does not exist in " + query), false;
     if (has(query, "error")) return fail("22012", "error in " + query), false;
     if (is_replay(query)) return replay(p);
     if (verb == "BEGIN" || verb == "COMMIT" || verb == "ROLLBACK" || verb == "SAVEPOINT") {
       return transaction(verb, w), true;
+    }
+    if (verb == "EXECUTE") {
+      const auto at = statements_.find(w[1]);
+      if (at == statements_.end()) return no_statement(w[1]), false;
+      if (at->second.stale) return fail("0A000", "cached plan must not change result type"), false;
+      Portal prepared{at->second, {}, {}};
+      return run(prepared, several, with_description);
     }
     if (verb == "COPY") {
       const auto at = begin('G');
@@ -310,6 +333,11 @@ class FakePostgres {
     } else if (verb == "DEALLOCATE") {
       if (w[1] == "ALL") return statements_.clear(), tag("DEALLOCATE ALL"), true;
       if (statements_.erase(w[1]) == 0) return no_statement(w[1]), false;
+    } else if (verb == "PREPARE") {  // PREPARE name AS text
+      if (statements_.count(w[1]) != 0) {
+        return fail("42P05", "prepared statement \"" + w[1] + "\" already exists"), false;
+      }
+      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], false};
     } else if (verb == "LISTEN") {
       listens_.insert(w[1]);
     } else if (verb == "CREATE") {
@@ -385,10 +413,21 @@ class FakePostgres {
       told = value;
       protocol::parameter_status(out_, name, value);
     }
+    if (status_ == 'I' && at_idle) at_idle(*this, out_);
     protocol::ready_for_query(out_, static_cast<protocol::TxStatus>(status_));
+  }
+  bool refuses_now(const std::string& query) {
+    const auto error = refuses ? refuses(query) : std::nullopt;
+    if (!error) return false;
+    if (status_ == 'E') return aborted(), true;
+    out_.insert(out_.end(), error->begin(), error->end());
+    return failed(), true;
   }
   void fail(std::string_view code, const std::string& message) {
     protocol::error_response(out_, {"ERROR", code, message, {}, {}});
+    failed();
+  }
+  void failed() {
     if (status_ == 'I') {
       undo();
       finish();
@@ -494,6 +533,11 @@ class FakePostgres {
     }
     for (const auto& t : temp_) value += "temp " + t + ";";
     for (const auto& l : listens_) value += "listen " + l + ";";
+    if (has(p.statement.text, "pg_prepared_statements")) {
+      for (const auto& [n, s] : statements_) {
+        if (!n.empty()) value += n + "=" + s.text + " in " + s.zone + ";";
+      }
+    }
     const auto at = begin('D');
     put16(1), put32(static_cast<std::uint32_t>(value.size()));
     out_.insert(out_.end(), value.begin(), value.end());
@@ -511,7 +555,7 @@ class FakePostgres {
   std::vector<std::pair<std::string, State>> savepoints_;
   std::set<std::string> temp_, listens_, temp_before_, listens_before_;
   std::vector<std::string> log_;
-  std::string refused_ = "refused";
+  std::string refused_ = "refused", refused_text_;
   std::size_t copied_ = 0;
   char status_ = 'I';
   bool implicit_ = false, extended_ = false, skip_ = false, copying_ = false, gone_ = false;

@@ -32,6 +32,7 @@ struct FakeServer {
   pool::ServerState state;
   Buffer unread;  // sent by the server, not given to the session yet
   bool lent = false, closed = false;
+  bool cut = false;  // closed without a Terminate
 };
 
 // One client: its session, what it has not taken yet, and what it has told the client.
@@ -157,9 +158,13 @@ class SessionRig {
       case pool::Do::ReleaseServer:
         return released();
       case pool::Do::CloseServer:
+      case pool::Do::CutServer:
         expect(server != nullptr, "closes a server that is not held");
         if (!server) return;
+        expect(a.what == pool::Do::CutServer || server->pg.at_boundary(),
+               "says Terminate to a server that has half a message");
         server->closed = true;
+        server->cut = a.what == pool::Do::CutServer;
         server->lent = false;
         server = nullptr;
         return;

@@ -133,16 +133,8 @@ class Writer {
     if (chance(4)) s = "/* " + std::string(below(2) ? 700 : 90'000, '.') + " */ " + s;
     return s;
   }
-  // For Parse. DEALLOCATE of a name of the protocol is known in Query and in the unnamed statement only.
-  std::string single_text(const std::string& name) {
-    for (;;) {
-      auto s = any_single_text();
-      const bool deallocates =
-          s.find("eallocate s") != std::string::npos || s.find("EALLOCATE PREPARE") != std::string::npos;
-      if (name.empty() || !deallocates) return s;
-    }
-  }
-  std::string any_single_text() {
+  // For Parse.
+  std::string single_text() {
     const auto kind = below(100);
     return own(std::string(kind < 50   ? pick(kPlain)
                            : kind < 66 ? pick(kTransaction)
@@ -231,7 +223,7 @@ class Writer {
         ops.push_back(parse(name, own(std::string(p.text))));
         if (chance(5)) count = below(4);
       } else {
-        ops.push_back(parse(name, single_text(name)));
+        ops.push_back(parse(name, single_text()));
       }
       if (chance(25)) ops.push_back(describe('S', name));
       if (chance(6)) ops.push_back(sync());
@@ -276,10 +268,9 @@ class Writer {
     const auto parts = 1 + below(8);
     for (std::size_t i = 0; i < parts; ++i) {
       switch (below(10)) {
-        case 0: {
-          const auto name = statement_name();
-          ops.push_back(parse(name, single_text(name)));
-        } break;
+        case 0:
+          ops.push_back(parse(statement_name(), single_text()));
+          break;
         case 1:
           ops.push_back(bind(portal_name(), statement_name(), below(3)));
           break;

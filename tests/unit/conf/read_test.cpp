@@ -223,10 +223,8 @@ constexpr Bad kValues[] = {
      "f:2:8: pool.mode is \"transactoin\", but must be one of \"session\", \"transaction\", \"statement\", "
      "\"none\"; did you "
      "mean \"transaction\"?"},
-    {"[pool]\npinning = 'off'\n",
-     "f:2:11: pool.pinning is \"off\": switching pins off is not available in this version of sidepool: use "
-     "\"auto\", or "
-     "pool.mode = \"none\""},
+    {"[pool]\npinning = 'never'\n",
+     "f:2:11: pool.pinning is \"never\", but must be one of \"auto\", \"refuse\", \"off\""},
     {"[pool]\nquery_timeout = '30'\n",
      "f:2:17: pool.query_timeout is \"30\": write a time with its unit, as in \"30s\", \"500ms\", \"1m30s\""},
     {"[pool]\nquery_timeout = '-1s'\n", "f:2:17: pool.query_timeout must be from 0s to 8760h, not -1s"},

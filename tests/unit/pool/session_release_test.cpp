@@ -137,11 +137,27 @@ TEST_F(SessionTest, AServerThatSkipsToASyncIsNotGivenBack) {
   EXPECT_TRUE(servers_[0].closed);
   auto& c = client();
   c.send(skipped);
+  c.grant(free_server());
   c.leave();  // before the error has come
   settle();
   EXPECT_TRUE(c.closed);
   EXPECT_TRUE(servers_[1].closed);
   EXPECT_EQ(ask(b, "SELECT b"), "T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+}
+
+// Terminate would be taken for the rest of the message: "SELECT 1" without its last two bytes became
+// "SELECT X", which runs.
+TEST_F(SessionTest, AServerWithHalfAMessageHearsNothingMore) {
+  const auto text = query("SELECT " + std::string(20'000, ' ') + "1");
+  auto& a = client();
+  a.send(Bytes(text).first(text.size() - 2));
+  settle();
+  ASSERT_NE(a.server, nullptr);
+  a.leave();
+  settle();
+  EXPECT_TRUE(a.closed);
+  EXPECT_TRUE(servers_[0].closed);
+  EXPECT_TRUE(servers_[0].cut);
 }
 
 TEST_F(SessionTest, ARefusedQueryIsOneError) {
