@@ -8,6 +8,7 @@ import re
 import signal
 
 from . import paths
+from .emulator import ADMIN_SCOPE
 from .ports import free_port
 from .process import Process
 from .sidepool import Proxy
@@ -175,3 +176,29 @@ def installed(folder):
     link = folder / "cloud-sql-proxy"
     link.symlink_to(paths.sidepool())
     return str(link)
+
+
+class Running(Proxy):
+    """One of the two programs in front of an emulator's instances: `port`, `http` and `admin` are its ports.
+
+    `{p0}` and so on are filled in; without an instance of its own it serves NAME.
+    """
+
+    def __init__(self, program, emulator, *args, folder=".", env=None, names=(NAME,), port=True, token=True, ready=True):
+        known = values(folder)
+        self.port, self.http, self.admin = known["p0"], known["http"], known["admin"]
+        command = ["--sqladmin-api-endpoint", emulator.url]
+        if token:
+            command += ["--token", emulator.token(PRINCIPAL, [ADMIN_SCOPE])]
+        if port:
+            command += ["--port", str(self.port)]
+        command += [filled(argument, known) for argument in args]
+        super().__init__([*command, *names], env=env, binary=program, ready=ready, name=program)
+
+    def log_lines(self, stream=None):
+        """The log without its times, ports of clients masked."""
+        lines = [plain(line) for line in self.output(stream).splitlines()]
+        return [re.sub(r"(Accepted connection from .*:)\d+$", r"\1PORT", line) for line in lines]
+
+
+PROBES = ["--health-check", "--prometheus", "--quitquitquit", "--http-port", "{http}", "--admin-port", "{admin}"]
