@@ -5,7 +5,9 @@
 #include <variant>
 
 #include "src/app/app.h"
+#include "src/base/limits.h"
 #include "src/base/log.h"
+#include "src/check/check.h"
 #include "src/cli/parse.h"
 #include "src/commands/commands.h"
 
@@ -33,7 +35,16 @@ int main(int argc, char** argv) {
   if (const auto* wait = std::get_if<cli::Wait>(&outcome)) return finish(commands::wait(*wait));
   if (const auto* shutdown = std::get_if<cli::Shutdown>(&outcome))
     return finish(commands::shutdown(*shutdown));
-  app::App app(std::move(std::get<cli::RunConfig>(outcome)), inputs);
+  auto& run = std::get<cli::RunConfig>(outcome);
+  if (run.check) {
+    ignore_sigpipe();
+    for (const auto& note : run.notes) std::fprintf(stderr, "%s\n", note.text.c_str());
+    return check::run(run.config, inputs.environment, [](std::string_view line) {
+      std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+      std::fflush(stdout);
+    });
+  }
+  app::App app(std::move(run), inputs);
   if (auto started = app.start(); !started) {
     log::error("The proxy has encountered a terminal error: " + started.error().what);
     log::stop();

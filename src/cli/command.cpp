@@ -80,7 +80,7 @@ Wait read_wait(const Values& values, std::vector<std::string>& errors) {
 
 Outcome help_of(const std::string& program, const std::vector<std::string>& topics) {
   if (topics.empty()) return PrintAndExit{help_text(program), 0};
-  if (!is_command(topics.front())) return wrong(program, "there is no command " + in_quotes(topics.front()));
+  if (topics.front() != "check" && !is_command(topics.front())) return wrong(program, "there is no command " + in_quotes(topics.front()));
   return PrintAndExit{help_text(program, topics.front()), 0};
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 // The names that a script is for.
 constexpr std::string_view kPrograms[] = {"sidepool", "cloud-sql-proxy"};
-constexpr std::string_view kCommands[] = {"wait", "shutdown", "completion", "help"};
+constexpr std::string_view kCommands[] = {"check", "wait", "shutdown", "completion", "help"};
 
 // Of a help text the first line, without what would end a quoted text in any of the shells.
 std::string first_line(std::string_view help) {
@@ -138,7 +138,7 @@ std::string fish() {
     out.append("complete -c ").append(program).append(" -f\n");
     out.append("complete -c ").append(program).append(" -n __fish_use_subcommand -a '").append(commands(" "));
     out.append("'\n");
-    fish_flags(out, program, flags(), "not __fish_seen_subcommand_from " + commands(" "));
+    fish_flags(out, program, flags(), "not __fish_seen_subcommand_from wait shutdown completion help");
     fish_flags(out, program, wait_flags(), "__fish_seen_subcommand_from wait");
     fish_flags(out, program, shutdown_flags(), "__fish_seen_subcommand_from shutdown");
     out.append("complete -c ").append(program);

@@ -11,6 +11,7 @@ constexpr std::string_view kAbout =
 constexpr std::string_view kUsage = R"(Usage:
   sidepool [flags] INSTANCE_CONNECTION_NAME[?params]...
   sidepool --config sidepool.toml [flags]
+  sidepool check [flags] [INSTANCE_CONNECTION_NAME[?params]...]
   sidepool wait | shutdown | completion | help [COMMAND]
 )";
 
@@ -32,6 +33,7 @@ Examples:
   sidepool --config sidepool.toml --check-config
 
 Commands:
+  check                              look at each step of a start with the same flags and name the remedies
   wait                               wait until another process, with --health-check, serves clients
   shutdown                           end another process, with --quitquitquit
   completion SHELL                   print a script for bash, zsh, fish or powershell that completes commands
@@ -45,6 +47,19 @@ Exit code 0 when it does, 1 if it did not within --max.
 Usage:
   sidepool wait [flags]
 
+)";
+
+constexpr std::string_view kCheck =
+    R"(Looks at everything that a start with the same flags, variables and files would need, and prints one line for each: instance
+name, credentials and principal, access token, Admin API, scopes, roles, IP type, the route to each address, certificate,
+database login, listeners. Nobody is served. Exit code 0, or 1 if a check has failed; its line ends with the remedy.
+
+The login that is tried is PGUSER's with PGPASSWORD in PGDATABASE; with IAM logins, the principal's own.
+
+Usage:
+  sidepool check [flags] [INSTANCE_CONNECTION_NAME[?params]...]
+
+The flags are those of sidepool itself: see sidepool --help
 )";
 
 constexpr std::string_view kShutdown =
@@ -143,6 +158,7 @@ std::string help_text(std::string_view program) {
 
 std::string help_text(std::string_view program, std::string_view command) {
   if (command == "completion") return called(program, kCompletion);
+  if (command == "check") return called(program, kCheck);
   const bool wait = command == "wait";
   if (!wait && command != "shutdown") return help_text(program);
   std::string out = called(program, wait ? kWait : kShutdown) + "Flags:\n";

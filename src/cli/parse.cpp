@@ -161,8 +161,10 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, c
   if (cut.before_dashes > 0 && is_command(cut.positionals.front())) {
     return parse_command(program, cut.positionals.front(), arguments, inputs);
   }
+  const bool check = cut.before_dashes > 0 && cut.positionals.front() == "check";
+  if (check) cut.positionals.erase(cut.positionals.begin());
   // pflag stops for --help before anything is checked.
-  if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program), 0};
+  if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program, check ? "check" : ""), 0};
   if (cut.flags.count("version") != 0) return PrintAndExit{version_text(program), 0};
   std::vector<std::string> errors = std::move(cut.errors);
   const auto flat_path = flat_file_path(cut, inputs);
@@ -180,7 +182,7 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, c
   for (const auto& path : {options.config, flat_path}) {
     if (path) invocation.files.push_back(*path);
   }
-  return RunConfig{std::move(assembly.config), std::move(assembly.notes), std::move(invocation)};
+  return RunConfig{std::move(assembly.config), check, std::move(assembly.notes), std::move(invocation)};
 }
 
 Outcome parse(int argc, const char* const* argv, const Inputs& inputs) {

@@ -36,6 +36,7 @@ struct Note {
 
 struct RunConfig {
   conf::Config config{};  // completed and valid
+  bool check = false;     // `check`: look at everything that a start would need, serve nobody
   std::vector<Note> notes{};
   Invocation invocation{};
 };

@@ -57,8 +57,8 @@ def check_with_sidepool():
     for path in sorted(examples.rglob("*.toml")):
         run("env", "REPORTING_PASSWORD=x", sidepool, "--config", path, "--check-config")
     ours = [c for d in documents.values() for c in containers(d) if "/sidepool:" in c["image"]]
-    if len(ours) != 4:
-        wrong.append(f"{len(ours)} containers of sidepool found, not 4")
+    if len(ours) != 11:
+        wrong.append(f"{len(ours)} containers of sidepool found, not 11")
     for container in ours:
         arguments = [a.replace("/etc/sidepool/", f"{examples}/cloud-run/") for a in container["args"]]
         variables = [f"{v['name']}={v['value']}" for v in container.get("env", [])]

@@ -340,6 +340,7 @@ TEST(Failure, PrintsOneLineEach) {
             "Usage:\n"
             "  sidepool [flags] INSTANCE_CONNECTION_NAME[?params]...\n"
             "  sidepool --config sidepool.toml [flags]\n"
+            "  sidepool check [flags] [INSTANCE_CONNECTION_NAME[?params]...]\n"
             "  sidepool wait | shutdown | completion | help [COMMAND]\n"
             "Run 'sidepool --help' for all flags.\n");
   EXPECT_EQ(std::get<Failure>(outcome).code, 1);
