@@ -167,8 +167,8 @@ def agree(google, ours):
         return False
     if google.started:
         return google.listening == ours.listening and set(google.notes) <= set(ours.notes)
-    # Behind Google's words there may be a remedy.
-    return google.code == ours.code and ours.error.startswith(google.error.rstrip("."))
+    # Around Google's words there may be the instance that is meant, and a remedy.
+    return google.code == ours.code and google.error.rstrip(".") in ours.error
 
 
 def installed(folder):
