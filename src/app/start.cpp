@@ -16,6 +16,7 @@
 #include "src/base/limits.h"
 #include "src/base/log.h"
 #include "src/base/random.h"
+#include "src/upstream/source_options.h"
 #include "src/worker/client.h"
 
 namespace sidepool::app {
@@ -105,22 +106,7 @@ Status App::start_cloudsql() {
   const bool needed = std::any_of(config_->upstreams.begin(), config_->upstreams.end(),
                                   [](const auto& u) { return u.is_cloudsql(); });
   if (!needed) return {};
-  const conf::CloudSqlConfig& c = config_->cloudsql;
-  const auto secret = [](const conf::Secret& s) { return cloudsql::SecretText(std::string(s.reveal())); };
-  cloudsql::SourceOptions o;
-  o.environment = cloudsql::process_environment();
-  o.credentials.token = secret(c.token);
-  o.credentials.login_token = secret(c.login_token);
-  o.credentials.credentials_file = c.credentials_file;
-  o.credentials.json_credentials = secret(c.credentials_json);
-  o.credentials.gcloud = c.gcloud_auth;
-  o.credentials.impersonate = c.impersonate;
-  o.credentials.universe_domain = c.universe_domain;
-  o.api.endpoint = c.sqladmin_api_endpoint;
-  o.api.quota_project = c.quota_project;
-  o.api.user_agent = std::string("sidepool/") + SIDEPOOL_VERSION;
-  if (!c.user_agent.empty()) o.api.user_agent += ' ' + c.user_agent;
-  o.lazy = c.lazy_refresh;
+  auto o = upstream::source_options(config_->cloudsql, SIDEPOOL_VERSION);
   o.log = [](cloudsql::LogLevel level, std::string_view text) {
     switch (level) {
       case cloudsql::LogLevel::Debug:
@@ -136,7 +122,6 @@ Status App::start_cloudsql() {
   auto started = cloudsql::CloudSql::start(std::move(o));
   if (!started) return tl::unexpected(started.error());
   cloudsql_ = std::move(*started);
-  log::info(cloudsql_->credentials_text());
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "src/check/listeners.h"
 #include "src/check/upstream_check.h"
 #include "src/metrics/registry.h"
+#include "src/upstream/source_options.h"
 
 namespace sidepool::check {
 namespace {
@@ -54,7 +55,7 @@ int run(const conf::Config& config, const Environment& environment,
                                     [](const conf::Upstream& u) { return u.is_cloudsql(); });
   if (cloudsql) {
     report.section("Google");
-    google.emplace(source_options(config.cloudsql));
+    google.emplace(upstream::source_options(config.cloudsql, SIDEPOOL_VERSION));
     google->open(report);
   }
   metrics::Registry registry(1, {});

@@ -11,6 +11,7 @@
 #include "src/check/advice.h"
 #include "src/cloudsql/call.h"
 #include "src/cloudsql/client_key.h"
+#include "src/cloudsql/principal.h"
 
 namespace sidepool::check {
 
@@ -45,22 +46,14 @@ std::string scope_name(Scope scope) {
 
 }  // namespace
 
-cloudsql::SourceOptions source_options(const conf::CloudSqlConfig& conf) {
-  cloudsql::SourceOptions o;
-  o.environment = cloudsql::process_environment();
-  o.credentials.token = cloudsql::SecretText(conf.token.reveal());
-  o.credentials.login_token = cloudsql::SecretText(conf.login_token.reveal());
-  o.credentials.credentials_file = conf.credentials_file;
-  if (!conf.sqladmin_api_endpoint.empty()) o.api.endpoint = conf.sqladmin_api_endpoint;
-  o.api.user_agent = std::string("sidepool/") + SIDEPOOL_VERSION;
-  return o;
-}
-
 Google::Google(cloudsql::SourceOptions options)
     : credentials_(std::move(options.credentials)),
       environment_(std::move(options.environment)),
       api_options_(std::move(options.api)),
-      http_(std::make_unique<cloudsql::CurlHttp>(stopping_)) {}
+      http_(std::make_unique<cloudsql::CurlHttp>(stopping_)) {
+  if (api_options_.endpoint.empty())
+    api_options_.endpoint = cloudsql::default_endpoint(credentials_, environment_);
+}
 
 cloudsql::Caller Google::caller() {
   const auto deadline = system_now().boot + kBudget;
@@ -95,8 +88,11 @@ bool Google::open(Report& report) {
   api_.emplace(api_options_);
   const auto call = caller();
   const auto token = tokens_->get(Scope::Admin, call);
-  const auto* metadata = std::get_if<cloudsql::MetadataServer>(&tokens_->credentials().source);
-  if (token && metadata) principal_ = cloudsql::fetch_metadata_principal(*metadata, call);
+  if (token && principal_.empty()) {
+    const auto url =
+        cloudsql::token_info_url(api_options_.endpoint, cloudsql::universe_of(credentials_, environment_));
+    principal_ = cloudsql::fetch_principal(tokens_->credentials(), **token, url, call);
+  }
   report.ok(Subject::Credentials,
             where + (principal_.empty()
                          ? "; the principal's name is not known"

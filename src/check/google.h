@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "conf/config.h"
 #include "src/check/report.h"
 #include "src/cloudsql/api.h"
 #include "src/cloudsql/connection_info.h"
@@ -14,9 +13,6 @@
 #include "src/cloudsql/token.h"
 
 namespace sidepool::check {
-
-// What the configuration says about credentials and the API.
-cloudsql::SourceOptions source_options(const conf::CloudSqlConfig& conf);
 
 // Does step by step, on the caller's thread, what the api thread does in one refresh (cloudsql/source.h), so
 // that the step that fails has a name. Nothing is retried beyond what one refresh retries.

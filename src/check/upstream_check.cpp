@@ -8,7 +8,7 @@
 #include "protocol/messages.h"
 #include "src/check/advice.h"
 #include "src/check/listeners.h"
-#include "src/cloudsql/encode.h"
+#include "src/cloudsql/principal.h"
 #include "src/tls/verify.h"
 #include "src/worker/dial_result.h"
 

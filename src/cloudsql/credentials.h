@@ -148,6 +148,11 @@ Result<Credentials> load_credentials(const CredentialOptions& options, const Env
 // The domain that Google's endpoints have.
 std::string universe_of(const CredentialOptions& options, const Environment& env);
 
+// The SQL Admin API of that domain.
+inline std::string default_endpoint(const CredentialOptions& options, const Environment& env) {
+  return "https://sqladmin." + universe_of(options, env) + "/";
+}
+
 inline constexpr std::string_view kDefaultTokenUrl = "https://oauth2.googleapis.com/token";
 inline constexpr std::string_view kMetadataAddress = "169.254.169.254";
 

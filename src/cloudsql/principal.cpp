@@ -61,4 +61,9 @@ std::string fetch_principal(const Credentials& credentials, const Token& admin,
   return email.find('@') == std::string::npos ? std::string{} : email;
 }
 
+std::string token_info_url(const std::string& endpoint, const std::string& universe) {
+  if (!is_loopback_url(endpoint)) return "https://oauth2." + universe + "/tokeninfo";
+  return endpoint + (endpoint.ends_with('/') ? "" : "/") + "tokeninfo";
+}
+
 }  // namespace sidepool::cloudsql

@@ -37,12 +37,6 @@ std::function<double()> system_random() {
   };
 }
 
-// Whoever gets the admin token anyway may be asked about it: an emulator's tokens never leave this machine.
-std::string token_info_url(const std::string& endpoint, const std::string& universe) {
-  if (!is_loopback_url(endpoint)) return "https://oauth2." + universe + "/tokeninfo";
-  return endpoint + (endpoint.ends_with('/') ? "" : "/") + "tokeninfo";
-}
-
 Error stopped_error() { return {Errc::Io, 0, "sidepool is stopping", "stopped"}; }
 
 }  // namespace
@@ -54,7 +48,7 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   if (!credentials) return tl::unexpected(std::move(credentials.error()));
   ApiOptions& api = options.api;
   if (api.quota_project.empty()) api.quota_project = credentials->quota_project;
-  if (api.endpoint.empty()) api.endpoint = "https://sqladmin." + universe_of(*what, *env) + "/";
+  if (api.endpoint.empty()) api.endpoint = default_endpoint(*what, *env);
   const bool clear_text = api.endpoint.starts_with("http://") && !is_loopback_url(api.endpoint);
   const std::string endpoint = api.endpoint;
   std::unique_ptr<CloudSql> source{new CloudSql{std::move(options), std::move(*credentials),
