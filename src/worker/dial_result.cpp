@@ -107,6 +107,7 @@ namespace {
 
 std::string_view sqlstate_of(const Error& e) noexcept {
   if (e.reason == "stopped") return "57P03";
+  if (e.reason == "credentials" || e.reason == "no_credentials") return "28000";
   switch (e.code) {
     case Errc::Auth:
       return "28000";

@@ -158,7 +158,12 @@ void Worker::on_message(InstanceInfo&& m) {
     auto& metrics = request->upstream_->metrics;
     metrics.phase_failed(metrics::DialPhase::Api);
     metrics.dial_failed();
-    return found(tl::unexpected(m.answer.error()), 0);
+    auto& error = m.answer.error();
+    // What is wrong with our own credentials names files, programs and what they print; the log has it.
+    constexpr int kHttpErrors = 400;
+    const bool own = error.code == Errc::Auth || error.code == Errc::Config;
+    if (own && error.sys < kHttpErrors && error.reason != "removed") error.reason = "credentials";
+    return found(tl::unexpected(std::move(error)), 0);
   }
   const auto epoch = (*m.answer)->epoch;
   found(request->route_by(**m.answer), epoch);

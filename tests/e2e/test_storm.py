@@ -1,6 +1,7 @@
 """tests/e2e/test_storm.py -- what the Admin API sees of many clients, of many processes, and of failures."""
 import concurrent.futures
 import contextlib
+import json
 import socket
 import time
 
@@ -173,6 +174,19 @@ def test_strangers_hear_no_url(tmp_path, emulator):
         assert fields["C"] == "08001" and "127.0.0.1" not in str(fields), fields
         assert "no connection to the API can be made" in fields["M"] and "firewall" in fields["H"]
         running.wait_line("127.0.0.1")
+
+
+def test_strangers_hear_nothing_of_our_credentials(tmp_path, emulator):
+    subject, file, port = tmp_path / "subject-token", tmp_path / "credentials.json", free_port()
+    file.write_text(json.dumps({
+        "type": "external_account", "token_url": f"{emulator.url}/v1/token",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "credential_source": {"file": str(subject)}}))
+    with Proxy(["--sqladmin-api-endpoint", emulator.url, "--port", port, "--credentials-file", file, NAME]) as running:
+        fields = eventually(lambda: attempt(port), "the error is known")
+        assert fields["C"] == "28000" and str(tmp_path) not in str(fields), fields
+        assert fields["M"] == "sidepool has no usable credentials for the Cloud SQL instance"
+        running.wait_line(str(subject))
 
 
 def test_wrong_ip_type_is_told(emulator, tmp_path):

@@ -38,6 +38,7 @@ TEST(ClientError, KeepsFilesOfCredentialsToItself) {
   const auto told = for_client({Errc::Config, 2, "open /secret/key.json: No such file", "credentials"});
   EXPECT_EQ(told.message, "sidepool has no usable credentials for the Cloud SQL instance");
   EXPECT_EQ(told.detail, "");
+  EXPECT_EQ(told.sqlstate, "28000");
 }
 
 TEST(ClientError, GoogleIsQuoted) {
