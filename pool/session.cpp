@@ -80,7 +80,8 @@ bool Session::takes_client_input() const noexcept {
     case State::RefusedTransaction:
       return true;
     case State::Active:
-      return !spoiled_ && !stalled_ && again_.empty() && !sync_held_ && (!hold_for_ready_ || skipping_) && !ledger_.full();
+      return !spoiled_ && !stalled_ && again_.empty() && !sync_held_ && (!hold_for_ready_ || skipping_) &&
+             !ledger_.full();
     case State::Login:
     case State::Waiting:
     case State::Preparing:
@@ -197,7 +198,8 @@ void Session::on_cancel_done(bool server_unfit, Actions& out) {
 // Nothing of this client lies on the server or on the way to or from it (product.md §5, Changing hands).
 bool Session::at_rest() const noexcept {
   return ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && !skipping_ && !stalled_ && !sync_held_ &&
-         again_.empty() && cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() && from_server_.at_boundary();
+         again_.empty() && cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() &&
+         from_server_.at_boundary();
 }
 
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.

@@ -10,8 +10,8 @@ namespace sidepool::pool {
 using protocol::TxStatus;
 
 namespace {
-// What is kept: the usual Bind, Describe, Execute, Sync and a little more. Of a longer cycle the client gets the
-// error.
+// What is kept: the usual Bind, Describe, Execute, Sync and a little more. Of a longer cycle the client gets
+// the error.
 constexpr std::size_t kKeptBytes = 16384, kKeptMessages = 8;
 // Kept by a session between its cycles, so that the steady state allocates nothing.
 constexpr std::size_t kSpareBytes = 512;

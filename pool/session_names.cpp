@@ -86,8 +86,7 @@ void Session::put_under_own_name(const std::string& name, const Statement& state
 bool Session::parse_own(const protocol::ParseView& p, Bytes whole, Actions& out) {
   const auto name = p.name.substr(0, kNameBytes);
   if (statements().undecided(name, cycle_)) return false;
-  const bool too_many =
-      !statements().find(name) && statements().size() >= options_->max_client_statements;
+  const bool too_many = !statements().find(name) && statements().size() >= options_->max_client_statements;
   StatementRef statement;
   const auto tail = whole.subspan(5 + p.name.size() + 1);
   if (!too_many) statement = store_->intern(tail, fingerprint(), scan(p.query));
@@ -114,8 +113,7 @@ bool Session::bind_own(std::string_view name) {
 bool Session::close_own(std::string_view name, Bytes whole, Actions& out) {
   if (statements().undecided(name, cycle_)) return false;
   open_cycle();
-  ledger_.push(
-      {Request::Close, Reply::Forward, false, StatementId::None, statements().remove(name, cycle_)});
+  ledger_.push({Request::Close, Reply::Forward, false, StatementId::None, statements().remove(name, cycle_)});
   pass(whole, out);
   return true;
 }

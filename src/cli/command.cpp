@@ -57,7 +57,8 @@ std::string host(const Values& values, std::vector<std::string>& errors) {
   const auto read = conf::parse_host(given);
   const auto* host = std::get_if<conf::Host>(&read);
   if (!host || host->is_unix() || host->name != given)
-    errors.push_back("invalid value " + in_quotes(given) + " for --http-address: write a host name or an IP address");
+    errors.push_back("invalid value " + in_quotes(given) +
+                     " for --http-address: write a host name or an IP address");
   return given;
 }
 
@@ -80,7 +81,8 @@ Wait read_wait(const Values& values, std::vector<std::string>& errors) {
 
 Outcome help_of(const std::string& program, const std::vector<std::string>& topics) {
   if (topics.empty()) return PrintAndExit{help_text(program), 0};
-  if (topics.front() != "check" && !is_command(topics.front())) return wrong(program, "there is no command " + in_quotes(topics.front()));
+  if (topics.front() != "check" && !is_command(topics.front()))
+    return wrong(program, "there is no command " + in_quotes(topics.front()));
   return PrintAndExit{help_text(program, topics.front()), 0};
 }
 
@@ -107,7 +109,8 @@ Outcome parse_command(const std::string& program, const std::string& command,
   if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program, command), 0};
   if (command == "completion") return completion(program, words);
   std::vector<std::string> errors = std::move(cut.errors);
-  if (!words.empty()) errors.push_back("`" + command + "` takes no argument such as " + in_quotes(words.front()));
+  if (!words.empty())
+    errors.push_back("`" + command + "` takes no argument such as " + in_quotes(words.front()));
   const Values values(cut, known, inputs);
   Outcome out;
   if (command == "wait") {

@@ -1,5 +1,5 @@
-// src/cli/command.h -- the commands beside serving with flags of their own: wait, shutdown, completion, help. (`check` has those of a
-// start, so parse() reads it.)
+// src/cli/command.h -- the commands beside serving with flags of their own: wait, shutdown, completion, help.
+// (`check` has those of a start, so parse() reads it.)
 #pragma once
 #include <optional>
 #include <string>

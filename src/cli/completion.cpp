@@ -14,7 +14,8 @@ std::string first_line(std::string_view help) {
   while (!help.empty() && help.front() == '\n') help.remove_prefix(1);
   std::string out;
   for (const char c : help.substr(0, help.find('\n'))) {
-    if (c != '\'' && c != '"' && c != '\\' && c != '[' && c != ']' && c != ':' && c != '`' && c != '$') out.push_back(c);
+    if (c != '\'' && c != '"' && c != '\\' && c != '[' && c != ']' && c != ':' && c != '`' && c != '$')
+      out.push_back(c);
   }
   return out;
 }
@@ -124,7 +125,12 @@ std::string zsh() {
 
 void fish_flags(std::string& out, std::string_view program, Flags flags, const std::string& condition) {
   for (const Flag& flag : flags) {
-    out.append("complete -c ").append(program).append(" -n '").append(condition).append("' -l ").append(flag.name);
+    out.append("complete -c ")
+        .append(program)
+        .append(" -n '")
+        .append(condition)
+        .append("' -l ")
+        .append(flag.name);
     if (flag.letter != 0) out.append(" -s ").push_back(flag.letter);
     if (flag.kind == FlagKind::Text) out.append(takes_file(flag) ? " -r -F" : " -x");
     if (!flag.help.empty()) out.append(" -d '").append(first_line(flag.help)).append("'");

@@ -39,7 +39,7 @@ enum class DialFailure : std::uint8_t {
 struct SourceOptions {
   CredentialOptions credentials{};
   Environment environment{};
-  ApiOptions api{};  // no endpoint: sqladmin in the universe of the credentials
+  ApiOptions api{};   // no endpoint: sqladmin in the universe of the credentials
   bool lazy = false;  // --lazy-refresh: nothing is fetched before a client needs it
   LogHook log{};
   // Seams for tests; what is not set is libcurl, real processes, the system's clocks, its randomness and a

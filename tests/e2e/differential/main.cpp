@@ -113,8 +113,8 @@ bool has_left(const Exchange& e, const Replies& direct, const Replies& pooled) {
 // sidepool none: the client has to parse again, as drivers do after an error. And in a failed transaction a
 // statement that this server has not seen cannot be parsed, so the error is always the one about the
 // transaction. A custom setting that was only set locally, or reset, is empty on PostgreSQL from then on, and
-// through the pool unknown on another server. SQL that sees the names of prepared statements is refused in the middle of a cycle, and in a
-// text that is too long to be looked at before it is sent.
+// through the pool unknown on another server. SQL that sees the names of prepared statements is refused in
+// the middle of a cycle, and in a text that is too long to be looked at before it is sent.
 bool known_difference(const Replies& direct, const Replies& pooled) {
   static const std::string kEmptyValue = "D \\x00\\x01\\x00\\x00\\x00\\x00";
   static const std::string kNull = "D \\x00\\x01\\xff\\xff\\xff\\xff";

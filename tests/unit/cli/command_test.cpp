@@ -31,8 +31,9 @@ TEST(Wait, HasFlagsOfItsOwn) {
   EXPECT_EQ(wait("wait").host, "localhost");
   EXPECT_EQ(wait("wait").port, 9090);
   EXPECT_EQ(wait("wait").max, 30s);
-  for (const char* line : {"wait --max 5s --http-port 9801 --http-address ::1", "wait -m5s --http-port=9801 --http-address=::1",
-                           "--http-port 9801 --http-address ::1 wait --max=5s"}) {
+  for (const char* line :
+       {"wait --max 5s --http-port 9801 --http-address ::1", "wait -m5s --http-port=9801 --http-address=::1",
+        "--http-port 9801 --http-address ::1 wait --max=5s"}) {
     EXPECT_EQ(wait(line).max, 5s) << line;
     EXPECT_EQ(wait(line).port, 9801) << line;
     EXPECT_EQ(wait(line).host, "::1") << line;
@@ -44,10 +45,11 @@ TEST(Wait, HasFlagsOfItsOwn) {
 }
 
 TEST(Wait, NamesWhatIsWrong) {
-  EXPECT_THAT(errors("wait --max 30 --http-port x --http-address a/b"),
-              ElementsAre("invalid value \"a/b\" for --http-address: write a host name or an IP address",
-                          "invalid value \"x\" for --http-port: write a port number from 1 to 65535",
-                          "invalid value \"30\" for --max: write a time with its unit, such as 30s or 1m30s"));
+  EXPECT_THAT(
+      errors("wait --max 30 --http-port x --http-address a/b"),
+      ElementsAre("invalid value \"a/b\" for --http-address: write a host name or an IP address",
+                  "invalid value \"x\" for --http-port: write a port number from 1 to 65535",
+                  "invalid value \"30\" for --max: write a time with its unit, such as 30s or 1m30s"));
   EXPECT_THAT(errors("wait --port 1"), testing::SizeIs(2)) << "the flag and its value";
   EXPECT_THAT(errors("wait p:r:i"), ElementsAre("`wait` takes no argument such as \"p:r:i\""));
   EXPECT_THAT(errors("wait --maximum=1s"), ElementsAre(StartsWith("unknown flag: --maximum")));
@@ -81,10 +83,13 @@ TEST(Command, TheProgramIsCalledAsItWas) {
   const std::string version = printed(called({"/cloud-sql-proxy", "-v"}));
   EXPECT_THAT(version, StartsWith("cloud-sql-proxy version "));
   EXPECT_THAT(version, HasSubstr("+sidepool"));
-  EXPECT_THAT(printed(called({"cloud-sql-proxy", "--help"})), HasSubstr("\n  cloud-sql-proxy [flags] INSTANCE"));
-  EXPECT_THAT(printed(called({"cloud-sql-proxy", "help", "wait"})), HasSubstr("\n  cloud-sql-proxy wait [flags]"));
+  EXPECT_THAT(printed(called({"cloud-sql-proxy", "--help"})),
+              HasSubstr("\n  cloud-sql-proxy [flags] INSTANCE"));
+  EXPECT_THAT(printed(called({"cloud-sql-proxy", "help", "wait"})),
+              HasSubstr("\n  cloud-sql-proxy wait [flags]"));
   EXPECT_THAT(printed(called({"x", "--help"})), HasSubstr("\n  sidepool [flags] INSTANCE"));
-  EXPECT_THAT(std::get<Failure>(called({"cloud-sql-proxy"})).text(), HasSubstr("Run 'cloud-sql-proxy --help'"));
+  EXPECT_THAT(std::get<Failure>(called({"cloud-sql-proxy"})).text(),
+              HasSubstr("Run 'cloud-sql-proxy --help'"));
 }
 
 TEST(Completion, KnowsEveryFlagInEveryShell) {

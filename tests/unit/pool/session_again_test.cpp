@@ -121,18 +121,21 @@ TEST_F(Outdated, LeavingAndLosingTheServerMeanwhile) {
 
 TEST_F(Outdated, NoSplitMatters) {
   const auto bytes = join(bind("s1"), describe('P', ""), execute(), sync());
-  for_every_split(bytes, [&](const Pieces& pieces) {
-    auto& a = with_statement();
-    ask(a, bytes);
-    change();
-    for (const auto p : pieces) {
-      a.send(p);
-      settle();
-    }
-    ASSERT_EQ(words_of(a.take()), kDescribed);
-    a.leave();
-    settle();
-  });
+  for_every_split(
+      bytes,
+      [&](const Pieces& pieces) {
+        auto& a = with_statement();
+        ask(a, bytes);
+        change();
+        for (const auto p : pieces) {
+          a.send(p);
+          settle();
+        }
+        ASSERT_EQ(words_of(a.take()), kDescribed);
+        a.leave();
+        settle();
+      },
+      0);
 }
 
 }  // namespace

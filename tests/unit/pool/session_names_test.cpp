@@ -27,7 +27,8 @@ TEST_F(Names, TheViewShowsTheClientsOwnAndNobodyElses) {
   EXPECT_EQ(a.session.pins(), static_cast<std::uint32_t>(pool::Pin::OwnNames));
   EXPECT_EQ(a.session.take_events().pins, static_cast<std::uint32_t>(pool::Pin::OwnNames));
   EXPECT_EQ(ask(a, join(bind("s1"), execute(), sync())), "2 D:SELECT a,v|parsed in UTC| C:SELECT 1 Z:I");
-  EXPECT_EQ(ask(b, join(bind("theirs"), execute(), sync())), "2 D:SELECT secret,v|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(ask(b, join(bind("theirs"), execute(), sync())),
+            "2 D:SELECT secret,v|parsed in UTC| C:SELECT 1 Z:I");
   EXPECT_EQ(servers_.size(), 2U);
 }
 
@@ -101,7 +102,8 @@ TEST_F(Names, InABlockAndInAFailedOne) {
 TEST_F(Names, InTheExtendedProtocolBehindOtherMessages) {
   auto& a = client();
   prepare(a, "s1", "SELECT a");
-  EXPECT_EQ(ask(a, join(parse("", "SELECT x"), bind(""), execute(), parse("e", "EXECUTE s1"), bind("e"), execute(), sync())),
+  EXPECT_EQ(ask(a, join(parse("", "SELECT x"), bind(""), execute(), parse("e", "EXECUTE s1"), bind("e"),
+                        execute(), sync())),
             "1 2 D:SELECT x,v|parsed in UTC| C:SELECT 1 1 2 D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
   EXPECT_EQ(ask(a, kList), list("e=EXECUTE s1 in UTC;s1=SELECT a in UTC;"));
 }
@@ -143,18 +145,22 @@ TEST_F(Names, UnknownLoneDeallocateDoesNotPin) {
 }
 
 TEST_F(Names, NoSplitMatters) {
-  const auto bytes = join(parse("s1", "SELECT a"), sync(), query("EXECUTE s1"), parse("s2", "SELECT b"), sync(), query(kList));
-  for_every_split(bytes, [&](const Pieces& pieces) {
-    auto& a = client();
-    for (const auto p : pieces) {
-      a.send(p);
-      settle();
-    }
-    ASSERT_EQ(words_of(a.take()), "1 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I 1 Z:I " +
-                                      list("s1=SELECT a in UTC;s2=SELECT b in UTC;"));
-    a.leave();
-    settle();
-  }, 0);
+  const auto bytes = join(parse("s1", "SELECT a"), sync(), query("EXECUTE s1"), parse("s2", "SELECT b"),
+                          sync(), query(kList));
+  for_every_split(
+      bytes,
+      [&](const Pieces& pieces) {
+        auto& a = client();
+        for (const auto p : pieces) {
+          a.send(p);
+          settle();
+        }
+        ASSERT_EQ(words_of(a.take()), "1 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I 1 Z:I " +
+                                          list("s1=SELECT a in UTC;s2=SELECT b in UTC;"));
+        a.leave();
+        settle();
+      },
+      0);
 }
 
 TEST_F(Names, TheServerIsCleanedWhenTheClientLeavesInTheMiddle) {
