@@ -80,7 +80,8 @@ bool Session::takes_client_input() const noexcept {
     case State::RefusedTransaction:
       return true;
     case State::Active:
-      return !spoiled_ && !stalled_ && !sync_held_ && (!hold_for_ready_ || skipping_) && !ledger_.full();
+      return !spoiled_ && !stalled_ && again_.empty() && !sync_held_ && (!hold_for_ready_ || skipping_) &&
+             !ledger_.full();
     case State::Login:
     case State::Waiting:
     case State::Preparing:
@@ -153,6 +154,7 @@ void Session::on_server_lost(Actions& out) {
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
+  forget_cycle();
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
   if (std::exchange(letting_go_, false)) {
@@ -196,7 +198,8 @@ void Session::on_cancel_done(bool server_unfit, Actions& out) {
 // Nothing of this client lies on the server or on the way to or from it (product.md §5, Changing hands).
 bool Session::at_rest() const noexcept {
   return ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && !skipping_ && !stalled_ && !sync_held_ &&
-         cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() && from_server_.at_boundary();
+         again_.empty() && cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() &&
+         from_server_.at_boundary();
 }
 
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.
@@ -246,6 +249,7 @@ void Session::close_server(Actions& out) {
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
+  forget_cycle();
   parsed_unclear_.clear();
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
   out.add(half_sent ? Do::CutServer : Do::CloseServer);
@@ -284,6 +288,7 @@ void Session::drain(Actions& out) {
   if (half_message || server_unfit_ || got_fatal_ || unfinished_cycle || stalled_ || sync_held_)
     return close(out);
   client_part_.clear();
+  forget_cycle();
   if (copying_ && ledger_.find(Request::CopyEnd) == ledger_.size()) {
     if (ledger_.front().request != Request::Query) return close(out);
     out.compose(Do::ToServer, [](Buffer& own) { protocol::copy_fail(own, "the client has left"); });

@@ -22,6 +22,7 @@
 #include "pool/ids.h"
 #include "pool/ledger.h"
 #include "pool/server_state.h"
+#include "pool/session_options.h"
 #include "pool/statements.h"
 #include "pool/traits.h"
 #include "protocol/encode.h"
@@ -29,43 +30,6 @@
 #include "protocol/messages.h"
 
 namespace sidepool::pool {
-
-enum class Mode : std::uint8_t { Session, Transaction, Statement };
-enum class Isolation : std::uint8_t { Reset, Tracked };
-
-// Of a pool; shared by its sessions and must outlive them.
-struct SessionOptions {
-  Mode mode = Mode::Transaction;
-  Isolation isolation = Isolation::Reset;
-  Pinning pinning = Pinning::Auto;
-  std::uint32_t max_message = (1U << 30) - 1;
-  std::size_t max_client_statements = 1000;
-  std::size_t max_server_statements = 200;  // 0: names of statements pass untouched
-};
-
-// What a client is doing, for time-outs and metrics.
-enum class Phase : std::uint8_t {
-  Idle,               // no server, nothing asked
-  Waiting,            // for a server
-  Running,            // a request is outstanding
-  IdleInTransaction,  // holds a server, nothing outstanding, a transaction block or an unfinished cycle is
-                      // open
-  Holding,            // holds a server outside a transaction: pinned, session mode, half a message, a cancel
-  Draining,           // the client has left, its server is brought to rest
-  Closed,
-};
-
-// What happened in the calls since the last take_events(), for counters.
-struct SessionEvents {
-  std::uint32_t queries = 0;       // Query, FunctionCall and Execute requests
-  std::uint32_t transactions = 0;  // ReadyForQuery with status idle
-  std::uint32_t errors = 0;        // ErrorResponses given to the client
-  std::uint32_t resets = 0;        // clean-ups of a server
-  std::uint32_t replays = 0;       // of settings
-  std::uint32_t parses = 0;        // Parse requests of the client
-  std::uint32_t reparses = 0;      // Parse requests of ours, of a statement that a server did not have
-  std::uint32_t pins = 0;          // new ones: bits of Pin
-};
 
 class Session {
  public:
@@ -141,6 +105,9 @@ class Session {
   // What becomes of the message of the client whose bytes are passing.
   enum class Passing : std::uint8_t { None, Forward, Drop, Collect, CollectHead, Scan };
 
+  // Whether a Bind by an outdated description is described in its own cycle: the next message tells.
+  enum class Outdated : std::uint8_t { Unknown, Described, Fails };
+
   struct TextScan;  // the text of a Query or Parse that comes in pieces
   struct Refusal;   // the answers without a server
 
@@ -201,6 +168,16 @@ class Session {
   protocol::ScanResult doubt(protocol::ScanResult result) const noexcept;
   Traits judge_text(const protocol::ScanResult& scan) const;
   protocol::ScanResult scan(std::string_view text) const noexcept;
+
+  // session_again.cpp: a cycle that met an outdated plan
+  void begin_keeping(const StatementRef& statement);
+  void keep(char type, Bytes whole);
+  void drop_kept() noexcept;
+  void forget_cycle() noexcept;
+  bool send_again(Actions& out);
+  void run_again(Actions& out);
+  bool put_off(Bytes bind);
+  void end_putting_off(char type, Bytes whole, Actions& out);
 
   // session_names.cpp: the client's statements under its own names on its server
   bool sees_names(const protocol::ScanResult& scan) const noexcept;
@@ -303,7 +280,7 @@ class Session {
   bool check_shape(const StatementRef& statement, Actions& out);
   void note_shape(Expected& e, char type, Bytes whole);
 
-  void note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
+  bool note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
   void skip_to_sync();
   void undo(Expected& e);
   void lose_order(Actions& out);
@@ -353,11 +330,13 @@ class Session {
   bool commit_seen_ = false;
   bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
-  bool cancel_asked_ = false;  // counted in cancels_, not carried out yet
-  bool own_names_ = false;     // the server has the client's statements under the client's names
-  bool switching_ = false;     // what is sent now belongs to a switch to these
-  bool letting_go_ = false;    // the server is cleaned before it goes back
-  bool spoiled_ = false;       // the server is about to end the session over what the client has sent
+  bool cancel_asked_ = false;   // counted in cancels_, not carried out yet
+  bool keeping_ = false;        // messages of this cycle are kept
+  bool running_again_ = false;  // what is passing has been sent before
+  bool own_names_ = false;      // the server has the client's statements under the client's names
+  bool switching_ = false;      // what is sent now belongs to a switch to these
+  bool letting_go_ = false;     // the server is cleaned before it goes back
+  bool spoiled_ = false;        // the server is about to end the session over what the client has sent
   bool client_gone_ = false;
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;
@@ -393,6 +372,11 @@ class Session {
   Buffer client_part_, server_part_;  // of a message that has to be whole and came in pieces
   std::uint32_t part_body_ = 0;       // the announced size of the body of client_part_
   std::size_t part_reserved_ = 0;     // of the store's memory, for client_part_
+  // Of a cycle whose first statement may turn out to be outdated on this server; then to be sent again.
+  Buffer kept_, again_;
+  std::uint8_t kept_messages_ = 0;
+  Outdated outdated_ = Outdated::Unknown;
+  Buffer put_off_;  // a Bind, whole: whether it is an error depends on the next message
   std::unique_ptr<TextScan> text_;
   std::unique_ptr<Refusal> refusal_;
   Buffer replay_error_;  // the ErrorResponse body of a failed replay

@@ -151,6 +151,8 @@ void Session::flush_if_full(Actions& out) {
 // One whole message, header included. What cannot be decided before an earlier reply is kept.
 void Session::on_message(char type, Bytes whole, Actions& out) {
   if (in_copy(type)) return eat(type, whole, out);
+  if (!put_off_.empty()) end_putting_off(type, whole, out);
+  if (!keeping_) drop_kept();  // it is behind the cycle that is kept
   bool decided = true;
   part_body_ = static_cast<std::uint32_t>(whole.size() - 5);
   switch (type) {
@@ -191,7 +193,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       pass(whole, out);
       break;
   }
-  if (decided) return;
+  if (decided) return keep(type, whole);
   stalled_ = true;
   if (whole.data() != client_part_.data()) client_part_.assign(whole.begin(), whole.end());
 }

@@ -64,7 +64,9 @@ void Session::setup_error(Bytes whole) {
 void Session::error_of_extended(const ErrorView& e, Bytes whole, Actions& out) {
   Expected& front = ledger_.front();
   copying_ = false;
-  note_stale_plan(e, front);
+  const bool stale = note_stale_plan(e, front);
+  if (stale && send_again(out)) return;
+  drop_kept();
   if (!client_gone_) {
     ++events_.errors;
     if (front.reply == Reply::Replace && e.code == failure_of(front.request)) {
@@ -83,7 +85,10 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   if (failed.statement == StatementId::None || !statements_) return pass_back(whole, out);
   const auto ours = store_->name_of(failed.statement);
   if (protocol::as_text(whole).find(ours) == std::string_view::npos) return pass_back(whole, out);
-  auto theirs = statements_->name_of(failed.statement);
+  // Of several names for one text most likely the one bound last.
+  const auto* bound = failed.request == Request::Bind ? statements_->find(last_bound_) : nullptr;
+  const bool last = bound && bound->statement->id == failed.statement;
+  auto theirs = last ? std::string_view(last_bound_) : statements_->name_of(failed.statement);
   for (std::size_t i = 0; theirs.empty() && i < ledger_.size(); ++i) {  // closed by now, further on
     const auto* change = ledger_.at(i).change.get();
     if (change && change->before && change->before->id == failed.statement) theirs = change->name;
@@ -99,20 +104,22 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
 
 // The plan of a statement returns other columns than before: every server's copy is outdated, and so is the
 // description that clients have (product.md §5).
-void Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
-  if (failed.statement == StatementId::None) return;
-  if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return;
-  if (e.code == "26000") return server_->statements.remove(failed.statement);
-  if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return;
+bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
+  if (failed.statement == StatementId::None) return false;
+  if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return false;
+  if (e.code == "26000") return server_->statements.remove(failed.statement), false;
+  if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return false;
   if (auto* s = store_->find(failed.statement)) {
     ++s->epoch;
     s->shape = 0;
   }
+  return true;
 }
 
 // The server skips everything up to the next Sync, which may not have been sent yet.
 void Session::skip_to_sync() {
   checking_shape_ = false;
+  put_off_.clear();
   const auto sync = ledger_.find(Request::Sync);
   for (std::size_t i = sync; i-- > 0;) undo(ledger_.at(i));
   for (std::size_t i = 0; i < sync; ++i) ledger_.pop();

@@ -22,6 +22,11 @@ constexpr std::size_t kBindNames = 16384;
 // A message of which only the beginning is there.
 void Session::begin_long_message(const Slice& s, Actions& out) {
   part_body_ = s.body_size;
+  const bool small = s.body_size <= kFreeText && s.type != 'd' && s.type != 'F';
+  if (!small) {
+    if (!put_off_.empty()) end_putting_off(s.type, {}, out);
+    drop_kept();
+  }
   switch (s.type) {
     case 'Q':
       if (s.body_size > kFreeText && !holds_query_back(s.body_size)) {
@@ -37,21 +42,21 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
       passing_ = Passing::Collect;
       break;
     case 'B':
-      passing_ = Passing::CollectHead;
+      passing_ = small ? Passing::Collect : Passing::CollectHead;
       break;
     case 'D':
+    case 'E':
+    case 'H':
     case 'C':
     case 'S':
     case 'c':
     case 'f':
       passing_ = Passing::Collect;
       break;
-    default:  // CopyData, Execute, FunctionCall, Flush: nothing in them is looked at
+    default:  // CopyData, FunctionCall: nothing in them is looked at
       passing_ = Passing::Forward;
       if (s.type == 'd' && !copying_) early_data_ = true;
-      if (s.type == 'E') on_execute();
-      if (s.type == 'F') expect(Request::FunctionCall);
-      if (s.type == 'E' || s.type == 'F') ++events_.queries;
+      if (s.type == 'F') expect(Request::FunctionCall), ++events_.queries;
       return pass(s.bytes, out);
   }
   client_part_.assign(s.bytes.begin(), s.bytes.end());

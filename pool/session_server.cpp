@@ -133,6 +133,7 @@ void Session::complete(char type, Bytes whole, Actions& out) {
   if (shown && !replaced) pass_back(whole, out);
   if (e.request == Request::Query) return;  // ReadyForQuery ends it
   if (e.change && statements_) statements_->confirm(*e.change);
+  if (!e.setup) drop_kept();
   ledger_.pop();
   after_reply(out);
 }
@@ -143,6 +144,7 @@ void Session::after_reply(Actions& out) {
   answer_invented(out);
   if (sync_held_ && ledger_.find(Request::Execute) == ledger_.size()) send_sync(kSync, out);
   retry_stalled(out);
+  run_again(out);
 }
 
 void Session::pass_back(Bytes bytes, Actions& out) {

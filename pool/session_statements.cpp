@@ -162,6 +162,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   }
   if (head && name.empty() && resets_too_soon(unnamed_traits_)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
+  const bool first = whole && !cycle_open_;
   open_cycle();
   last_bound_.clear();
   deallocates_bound_.clear();
@@ -183,12 +184,17 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   }
   const auto statement = entry->statement;
   if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
+    if (outdated_ == Outdated::Described) entry->described_epoch = 0;
+    if (outdated_ == Outdated::Unknown && whole && put_off(part)) return true;
+  }
+  if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
     // The client reads rows by a description from before the change; drivers react to this code.
     if (!whole) passing_ = Passing::Drop;
     fail_instead("0A000", "cached plan must not change result type", out, "RevalidateCachedQuery");
     return true;
   }
   if (entry->described_epoch != 0 && check_shape(statement, out)) return false;
+  if (first) begin_keeping(statement);
   ensure_on_server(statement, out);
   use(judge_text(statement->scan));
   last_bound_ = name;
@@ -218,10 +224,12 @@ bool Session::on_describe(Bytes whole, Actions& out) {
   auto* entry = mapped ? statements().find(name) : nullptr;
   if (entry && unsettled(entry->statement)) return false;
   if (statement && name.empty() && unnamed_unsettled()) return false;
+  const bool first = !cycle_open_;
   open_cycle();
   const auto request = statement ? Request::DescribeStatement : Request::DescribePortal;
   if (statement && name.empty()) ensure_unnamed(out);
   if (entry) {
+    if (first) begin_keeping(entry->statement);
     ensure_on_server(entry->statement, out);
     entry->described_epoch = entry->statement->epoch;
     out.compose(Do::ToServer,

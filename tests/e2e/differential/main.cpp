@@ -112,12 +112,16 @@ bool has_left(const Exchange& e, const Replies& direct, const Replies& pooled) {
 // A Parse of the unnamed statement that was skipped after an error leaves PostgreSQL the one before it, and
 // sidepool none: the client has to parse again, as drivers do after an error. And in a failed transaction a
 // statement that this server has not seen cannot be parsed, so the error is always the one about the
-// transaction. SQL that sees the names of prepared statements is refused in the middle of a cycle, and in a
-// text that is too long to be looked at before it is sent.
+// transaction. A custom setting that was only set locally, or reset, is empty on PostgreSQL from then on, and
+// through the pool unknown on another server. SQL that sees the names of prepared statements is refused in
+// the middle of a cycle, and in a text that is too long to be looked at before it is sent.
 bool known_difference(const Replies& direct, const Replies& pooled) {
+  static const std::string kEmptyValue = "D \\x00\\x01\\x00\\x00\\x00\\x00";
+  static const std::string kNull = "D \\x00\\x01\\xff\\xff\\xff\\xff";
   const auto [d, p] = std::mismatch(direct.begin(), direct.end(), pooled.begin(), pooled.end());
   if (d == direct.end() || p == pooled.end()) return false;
   return *p == "Error ERROR 26000 unnamed prepared statement does not exist" ||
+         (*d == kEmptyValue && *p == kNull) ||
          *p == "Error ERROR 0A000 SQL that sees the names of prepared statements is not possible here" ||
          (d->starts_with("Error ERROR") && p->starts_with("Error ERROR 25P02"));
 }
