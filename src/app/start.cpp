@@ -136,7 +136,6 @@ Status App::start_cloudsql() {
   auto started = cloudsql::CloudSql::start(std::move(o));
   if (!started) return tl::unexpected(started.error());
   cloudsql_ = std::move(*started);
-  log::info(cloudsql_->credentials_text());
   return {};
 }
 
