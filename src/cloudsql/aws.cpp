@@ -193,7 +193,7 @@ CallResult<SecretText> session_token(const std::string& url, const Caller& calle
 }
 
 tl::unexpected<CallFailure> lacking(const std::string& what) {
-  return tl::unexpected(unusable(Error{Errc::Auth, 0, what, "subject_token"}, kPrefix));
+  return tl::unexpected(unusable(Error{Errc::Auth, 0, what, "credentials"}, kPrefix));
 }
 
 CallResult<AwsKeys> keys_of(const AwsSubject& source, const SecretText& session, const Caller& caller) {

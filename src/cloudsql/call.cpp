@@ -85,6 +85,11 @@ CallFailure unusable(Error error, std::string_view prefix) {
   return {std::move(error), FailureKind::Refused, Millis{0}, {}};
 }
 
+CallFailure not_run(Error error) {
+  if (error.reason != "stopped") error = {Errc::Auth, 0, error.what, "credentials"};
+  return {std::move(error), FailureKind::Server, Millis{0}};
+}
+
 CallFailure refused(Errc code, std::string_view prefix, std::string_view who, const HttpResponse& response) {
   const ErrorText text = read_error(response.body);
   const std::string status = std::to_string(response.status);

@@ -37,6 +37,8 @@ using CallResult = tl::expected<T, CallFailure>;
 // No answer, or an answer that cannot be used.
 CallFailure no_answer(Error error, std::string_view prefix);
 CallFailure unusable(Error error, std::string_view prefix);
+// A program that gives no output.
+CallFailure not_run(Error error);
 // An answer outside 2xx: the text is PREFIX: WHO: Error STATUS: Google's message, reason.
 CallFailure refused(Errc code, std::string_view prefix, std::string_view who, const HttpResponse& response);
 

@@ -247,7 +247,9 @@ Result<Credentials> make_credentials(CredentialFile file, const std::string& whe
                             context.universe);
   std::string quota_project = file.quota_project;
   auto out = of_type(std::move(file), where, context);
-  if (out) out->quota_project = std::move(quota_project);
+  if (!out) return out;
+  out->quota_project = std::move(quota_project);
+  out->principal = one_line(out->principal, 256);
   return out;
 }
 

@@ -54,7 +54,7 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   std::unique_ptr<CloudSql> source{new CloudSql{std::move(options), std::move(*credentials),
                                                 [what, env] { return load_credentials(*what, *env); },
                                                 token_info_url(endpoint, universe_of(*what, *env))}};
-  source->log(LogLevel::Info, source->credentials_text_);
+  source->log(LogLevel::Info, source->tokens_.credentials().description);
   if (clear_text)
     source->log(LogLevel::Warning, endpoint + " is not https: access tokens travel in clear text");
   if (const std::string& who = source->tokens_.credentials().principal; !who.empty())
@@ -73,7 +73,6 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
     : log_(std::move(options.log)),
       lazy_(options.lazy),
       now_(options.now ? std::move(options.now) : system_now),
-      credentials_text_(credentials.description),
       token_info_url_(std::move(token_info_url)),
       send_(std::move(options.send)),
       run_(std::move(options.run)),

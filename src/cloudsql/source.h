@@ -110,8 +110,6 @@ class CloudSql {
   // E-mail of the principal; empty while it is not known (whoever knows is asked once, after the first
   // refresh).
   std::string principal() const;
-  // For the start log: "Authorizing with …".
-  const std::string& credentials_text() const noexcept { return credentials_text_; }
 
   // Makes the api thread look at its clocks again (a test moved them, a signal says the machine was resumed).
   void wake();
@@ -178,7 +176,6 @@ class CloudSql {
   const LogHook log_;
   const bool lazy_;
   const std::function<Now()> now_;
-  const std::string credentials_text_;
   const std::string token_info_url_;
 
   // The api thread's own.

@@ -18,7 +18,7 @@ std::string_view trimmed(std::string_view text) {
 
 // Local trouble costs no quota and passes quickly (a token file that a starting pod does not have yet).
 tl::unexpected<CallFailure> local(std::string what, FailureKind kind = FailureKind::Transport) {
-  return tl::unexpected(CallFailure{Error{Errc::Auth, 0, std::move(what), "subject_token"}, kind, Millis{0}});
+  return tl::unexpected(CallFailure{Error{Errc::Auth, 0, std::move(what), "credentials"}, kind, Millis{0}});
 }
 
 CallResult<SecretText> from_text(std::string_view text, const SubjectFormat& format,
@@ -71,7 +71,7 @@ CallResult<SecretText> fetch(const ExecutableSubject& source, const ExternalAcco
                      "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES=1 to allow it",
                  FailureKind::Refused);
   auto output = caller.run(Command{source.argv, source.env, source.timeout});
-  if (!output) return tl::unexpected(CallFailure{std::move(output.error()), FailureKind::Server, Millis{0}});
+  if (!output) return tl::unexpected(not_run(std::move(output.error())));
   if (output->exit_code != 0)
     return local("the credential's executable " + program + " failed with exit code " +
                      std::to_string(output->exit_code),

@@ -100,13 +100,13 @@ CallResult<Token> fetch(Gcloud& gcloud, Scope scope, const Caller& caller) {
         "cannot use --auto-iam-authn with --gcloud-auth: gcloud's tokens carry more than a login");
   const auto trouble = [](std::string what) {
     return tl::unexpected(
-        CallFailure{Error{Errc::Auth, 0, std::move(what), "gcloud"}, FailureKind::Server, {}});
+        CallFailure{Error{Errc::Auth, 0, std::move(what), "credentials"}, FailureKind::Server, {}});
   };
   const auto output = caller.run(
       Command{{gcloud.program, "--format", "json", "config", "config-helper", "--min-expiry", "1h"},
               {},
               seconds{30}});
-  if (!output) return trouble(output.error().what);
+  if (!output) return tl::unexpected(not_run(std::move(output.error())));
   if (output->exit_code != 0)
     return trouble("gcloud config config-helper failed with exit code " + std::to_string(output->exit_code) +
                    "; stderr was: " + one_line(output->err_text, 512));

@@ -198,11 +198,19 @@ std::string_view remedy(const Error& e) noexcept {
   return {};
 }
 
-void raw_error(protocol::Buffer& out, protocol::Bytes body) {
+void raw_error(protocol::Buffer& out, protocol::Bytes body, std::string_view hint) {
+  const auto error = protocol::ErrorView::decode(body);
+  const bool add = !hint.empty() && error && error->hint.empty();
   out.push_back('E');
   out.resize(out.size() + 4);
-  protocol::store_be32(out.data() + out.size() - 4, static_cast<std::uint32_t>(body.size() + 4));
+  const std::size_t at = out.size();
   out.insert(out.end(), body.begin(), body.end());
+  if (add) {  // before the zero that ends the fields
+    out.back() = 'H';
+    out.insert(out.end(), hint.begin(), hint.end());
+    out.insert(out.end(), 2, 0);
+  }
+  protocol::store_be32(out.data() + at - 4, static_cast<std::uint32_t>(out.size() - at + 4));
 }
 
 }  // namespace sidepool::worker

@@ -41,7 +41,7 @@ struct ClientError {
 };
 ClientError for_client(const Error& error);
 std::string_view remedy(const Error& error) noexcept;
-// An ErrorResponse with this body, as the server sent it.
-void raw_error(protocol::Buffer& out, protocol::Bytes body);
+// An ErrorResponse with this body, as the server sent it; `hint` is added if it has none.
+void raw_error(protocol::Buffer& out, protocol::Bytes body, std::string_view hint = {});
 
 }  // namespace sidepool::worker

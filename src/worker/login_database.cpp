@@ -6,6 +6,7 @@
 #include "src/worker/dial_result.h"
 #include "src/worker/login.h"
 #include "src/worker/pass_through.h"
+#include "src/worker/principal_hint.h"
 
 namespace sidepool::worker {
 
@@ -105,6 +106,7 @@ void Login::on_need_password(upstream::Connector&) noexcept {
 // The database wants a password: the one the client has given, or is asked for now.
 void Login::answer_database() {
   auto& login = connector_->login();
+  warn_of_foreign_role(*up_->shared, accept_.startup().user);
   const bool clear = login.auth_method() == AuthMethod::Cleartext;
   if (clear && !connector_->connection().may_send_cleartext) {
     upstream::Failure f;
@@ -205,13 +207,15 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
   client.event_done();
 }
 
-// The database's own error reaches the client as it is; anything else says what failed and what to do.
+// The database's own error reaches the client as it is, perhaps with a hint; anything else says what failed
+// and what to do.
 void Login::tell_failure(const upstream::Failure& failure) {
   auto& up = *up_->shared;
   up.metrics.login_failed(failure.server_error.empty() ? failure.error.reason : "database");
   if (!failure.server_error.empty()) {
     protocol::Buffer message;
-    raw_error(message, failure.server_error);
+    raw_error(message, failure.server_error,
+              principal_hint(up, accept_.startup().user, failure.server_error));
     step_ = Step::Connecting;
     client_.send(message);
     cancel();

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <ctime>
 
+#include "tests/cloudsql_emulator/aws.h"
+
 namespace sidepool::emulator {
 namespace {
 
 constexpr char kJwtBearer[] = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 constexpr char kTokenExchange[] = "urn:ietf:params:oauth:grant-type:token-exchange";
+constexpr char kAwsRequestType[] = "urn:ietf:params:aws:token-type:aws4_request";
 constexpr char kAccessTokenType[] = "urn:ietf:params:oauth:token-type:access_token";
 
 std::vector<std::string> split(std::string_view text, char separator) {
@@ -121,7 +124,10 @@ Response OAuth::security_token(const Request& request, Json& details) const {
   if (form["audience"].empty() || form["subject_token_type"].empty()) {
     return oauth_error(400, "invalid_request", "audience and subject_token_type are required.");
   }
-  auto principal = principals_.principal_of_subject_token(form["subject_token"]);
+  std::string subject = form["subject_token"];
+  if (form["subject_token_type"] == kAwsRequestType)
+    subject = aws_access_key(subject, form["audience"]).value_or("");
+  auto principal = principals_.principal_of_subject_token(subject);
   if (!principal) return oauth_error(400, "invalid_grant", "The subject token is not accepted.");
   details["principal"] = *principal;
   Json out = token_body(principals_.issue(*principal, split(form["scope"], ' ')));
@@ -162,6 +168,19 @@ Response OAuth::generate_access_token(const Request& request, const std::string&
   Json out;
   out["accessToken"] = issued.token;
   out["expireTime"] = rfc3339(std::time(nullptr) + issued.lifetime_s);
+  return json_response(200, out);
+}
+
+Response OAuth::token_info(const Request& request) const {
+  auto form = parse_form(request.method == "POST" ? request.body : request.query);
+  auto token = principals_.lookup(form["access_token"]);
+  if (!token) return oauth_error(400, "invalid_token", "Invalid Value");
+  Json out;
+  std::string scopes;
+  for (const std::string& scope : token->scopes) scopes += (scopes.empty() ? "" : " ") + scope;
+  out["email"] = token->principal;
+  out["email_verified"] = "true";
+  out["scope"] = scopes;
   return json_response(200, out);
 }
 

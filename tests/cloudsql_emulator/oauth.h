@@ -15,6 +15,8 @@ class OAuth {
   Response token(const Request& request, Json& details) const;
   Response security_token(const Request& request, Json& details) const;
   Response generate_access_token(const Request& request, const std::string& target, Json& details) const;
+  // Whose token it is: oauth2.googleapis.com/tokeninfo.
+  Response token_info(const Request& request) const;
   // `path` behind /computeMetadata/v1/.
   Response metadata(const Request& request, const std::string& path, Json& details) const;
 

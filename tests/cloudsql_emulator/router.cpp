@@ -1,6 +1,8 @@
 // tests/cloudsql_emulator/router.cpp -- paths, fault steps and records.
 #include "tests/cloudsql_emulator/router.h"
 
+#include "tests/cloudsql_emulator/aws.h"
+
 namespace sidepool::emulator {
 namespace {
 
@@ -67,7 +69,13 @@ Router::Route Router::route(const Request& request) const {
     for (std::size_t i = 2; i < parts.size(); ++i) path += (i > 2 ? "/" : "") + parts[i];
     return {path.ends_with("/token") ? "metadata.token" : "metadata", "", path};
   }
+  if (parts[0] == "latest" && parts.size() > 1) {
+    std::string path;
+    for (std::size_t i = 1; i < parts.size(); ++i) path += (i > 1 ? "/" : "") + parts[i];
+    return {"aws", "", path};
+  }
   if (parts[0] == "token" && parts.size() == 1) return {"token", "", ""};
+  if (parts[0] == "tokeninfo" && parts.size() == 1) return {"tokeninfo", "", ""};
   if (parts.size() == 2 && parts[0] == "v1" && parts[1] == "token" && post) return {"sts", "", ""};
   if (parts.size() == 5 && parts[0] == "v1" && parts[3] == "serviceAccounts" && post) {
     if (cut(parts[4], ":generateAccessToken")) return {"generateAccessToken", "", parts[4]};
@@ -93,6 +101,8 @@ Response Router::answer(const Request& request, const Route& route, Json& detail
   }
   if (route.api == "resolveConnectSettings") return admin_.resolve_connect_settings(request, route.argument);
   if (route.api == "token") return oauth_.token(request, details);
+  if (route.api == "tokeninfo") return oauth_.token_info(request);
+  if (route.api == "aws") return aws_metadata(request, route.argument);
   if (route.api == "sts") return oauth_.security_token(request, details);
   if (route.api == "generateAccessToken")
     return oauth_.generate_access_token(request, route.argument, details);

@@ -20,6 +20,7 @@ constexpr std::chrono::seconds kHandshakeTime{30};
 constexpr std::chrono::seconds kStartupTime{120};
 constexpr std::chrono::seconds kLingerTime{2};
 constexpr std::size_t kMaxPasswordMessage = 16384;  // IAM tokens reach 4 KiB
+constexpr std::uint32_t kProtocol30 = 3 << 16;
 constexpr std::size_t kMaxInbox = 65536;
 constexpr int kMaxNegotiations = 4;
 
@@ -178,7 +179,14 @@ class Connection {
   void log_in_by_token(const std::string& owner) {
     std::string startup = inbox_.substr(0, packet_.size);
     inbox_.erase(0, packet_.size);
-    if (!tls_.write_all("R" + write_u32(8) + write_u32(3), deadline_)) return;
+    std::string question;
+    // PostgreSQL offers an older protocol before it asks, and will see this packet only afterwards.
+    if ((read_u32(std::string_view(startup).substr(4)) & 0xffff) != 0) {
+      startup.replace(4, 4, write_u32(kProtocol30));
+      question = "v" + write_u32(12) + write_u32(kProtocol30) + write_u32(0);
+    }
+    question += "R" + write_u32(8) + write_u32(3);
+    if (!tls_.write_all(question, deadline_)) return;
     while (inbox_.size() < 5) {
       if (!more()) return;
     }
