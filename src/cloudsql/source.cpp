@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "src/cloudsql/client_key.h"
+#include "src/cloudsql/principal.h"
 
 namespace sidepool::cloudsql {
 namespace {
