@@ -202,6 +202,7 @@ class Rules {
   };
 
   void listeners() {
+    if (config_.server.skip_failed_listeners) return;  // they are left out when they fail
     std::vector<Bound> bound;
     for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
       const Upstream& up = config_.upstreams[i];

@@ -181,6 +181,7 @@ void Login::handshake() {
 
 // Everything that is checked before anybody is asked anything.
 void Login::on_startup() {
+  client_.begin_startup();
   auto& shared = worker_.shared();
   const auto& s = accept_.startup();
   if (client_.entrance().tls_required && !accept_.inside_tls()) {
@@ -331,6 +332,7 @@ void Login::refuse(const ErrorFields& why) {
   accept_.refuse(why);
   flush_accept();
   cancel();
+  client_.ended_by(Client::EndedBy::Us);
   client_.finish();
 }
 
