@@ -37,14 +37,17 @@ class ConnectionTest::Attempt final : private upstream::Dialer::Owner {
   void on_connected(upstream::Dialer&, upstream::Connected connected) noexcept override {
     stream_ = std::move(connected.stream);
     const auto ready = [](void* self, int) noexcept { static_cast<Attempt*>(self)->ask(); };
-    if (watch_.start(test_.loop_.uv(), stream_.fd(), this, ready) != 0) return end("the connection cannot be watched");
+    if (watch_.start(test_.loop_.uv(), stream_.fd(), this, ready) != 0)
+      return end("the connection cannot be watched");
     // An instance that does not answer has not refused either.
     constexpr auto kAnswer = std::chrono::seconds(5);
     test_.loop_.arm_after(timer_, kAnswer);
     ask();
   }
 
-  void on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept override { end(failure.error.what); }
+  void on_dial_failed(upstream::Dialer&, upstream::Failure failure) noexcept override {
+    end(failure.error.what);
+  }
 
   // Sends the question and waits for the first byte of whatever is said to it.
   void ask() noexcept {

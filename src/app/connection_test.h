@@ -1,4 +1,5 @@
-// src/app/connection_test.h -- --run-connection-test: one connection to every instance before clients are served.
+// src/app/connection_test.h -- --run-connection-test: one connection to every instance before clients are
+// served.
 #pragma once
 #include <functional>
 #include <memory>
@@ -13,8 +14,8 @@
 namespace sidepool::app {
 
 // Names, API, TCP, TLS, as a pool's server would do it, and then a question that PostgreSQL answers without a
-// login: a client certificate is refused only behind a TLS 1.3 handshake that went well. All instances at once.
-// Lives on the control loop, whose wake-up has to be passed on.
+// login: a client certificate is refused only behind a TLS 1.3 handshake that went well. All instances at
+// once. Lives on the control loop, whose wake-up has to be passed on.
 class ConnectionTest {
  public:
   // One line per instance that could not be reached; empty: all were.
