@@ -154,6 +154,8 @@ struct Upstream {
   bool is_cloudsql() const noexcept { return !instance.empty(); }
   // `instance` is to be looked up in the DNS before anything is known about it.
   bool is_domain_name() const noexcept { return is_cloudsql() && instance.find(':') == std::string::npos; }
+  // What log lines call it, in brackets as the Auth Proxy does: the instance as it was named.
+  const std::string& label() const noexcept { return is_cloudsql() ? instance : name; }
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 

@@ -202,6 +202,7 @@ class Rules {
   };
 
   void listeners() {
+    if (config_.server.skip_failed_listeners) return;  // they are left out when they fail
     std::vector<Bound> bound;
     for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
       const Upstream& up = config_.upstreams[i];
@@ -263,12 +264,9 @@ class Rules {
     credentials();
     const CloudSqlConfig& c = config_.cloudsql;
     const std::string& url = c.sqladmin_api_endpoint;
-    const std::size_t scheme = url.rfind("https://", 0) == 0 ? 8 : url.rfind("http://", 0) == 0 ? 7 : 0;
-    const bool bad = scheme == 0 || url.size() == scheme || url[scheme] == '/' ||
-                     url.find_first_of(" ?#@\"'<>\\^`{|}", scheme) != std::string::npos;
-    if (!url.empty() && bad) {
+    if (!url.empty() && !http_url(url)) {
       complain({"cloudsql.sqladmin_api_endpoint"},
-               "the SQL Admin API endpoint " + in_quotes(url) +
+               "the SQL Admin API endpoint (--sqladmin-api-endpoint) " + in_quotes(url) +
                    " is not a URL such as https://sqladmin.googleapis.com/");
     }
     if (!url.empty() && !c.universe_domain.empty()) {
@@ -290,6 +288,17 @@ class Rules {
       complain({"cloudsql.quota_project"},
                "the quota project " + in_quotes(c.quota_project) + " is not the ID of a project");
     }
+  }
+
+  // http(s)://HOST[:PORT][/PATH]
+  static bool http_url(std::string_view url) {
+    const std::size_t scheme = url.rfind("https://", 0) == 0 ? 8 : url.rfind("http://", 0) == 0 ? 7 : 0;
+    if (scheme == 0 || url.find_first_of(" ?#@\"'<>\\^`{|}", scheme) != std::string_view::npos) return false;
+    const std::string_view host = url.substr(scheme, url.find('/', scheme) - scheme);
+    if (host.empty() || host.front() == ':') return false;
+    const auto colon = host.rfind(':');
+    if (colon == std::string_view::npos || host.find(']', colon) != std::string_view::npos) return true;
+    return parse_port(host.substr(colon + 1)).has_value();
   }
 
   static bool header_text(const std::string& text) {

@@ -1,10 +1,7 @@
 // src/app/app.cpp -- what the control loop does while the process lives, and how it ends.
 #include "src/app/app.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <csignal>
 
 #include "conf/diff.h"
 #include "protocol/encode.h"
@@ -16,11 +13,6 @@ namespace sidepool::app {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
-constexpr Duration kDrainStep = std::chrono::milliseconds(20);
-// Cloud Run kills ten seconds after SIGTERM (product.md §6).
-constexpr Duration kAtMost = std::chrono::seconds(5);
-// Of that, for the last words to clients and for the cancelling of what runs.
-constexpr Duration kCutAtMost = std::chrono::milliseconds(500);
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_now().time_since_epoch()).count();
@@ -34,11 +26,12 @@ App::App(cli::RunConfig run, const cli::Inputs& inputs)
       notes_(std::move(run.notes)),
       config_(std::make_shared<const conf::Config>(std::move(run.config))),
       tick_([](TimerNode& n) noexcept { owner_of<&App::tick_>(n).on_tick(); }),
-      drain_([](TimerNode& n) noexcept { owner_of<&App::drain_>(n).drain_step(); }) {}
+      drain_([](TimerNode& n) noexcept { owner_of<&App::drain_>(n).on_drain_timer(); }) {}
 
 App::~App() {
   http_.clear();
   doors_.clear();
+  test_.reset();
   if (cloudsql_) cloudsql_->stop();
   for (auto& w : workers_) {
     w->loop().request_stop();
@@ -77,20 +70,11 @@ void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
   workers_[best]->post(worker::NewClient{std::move(fd), peer, door.entrance});
 }
 
-void App::on_signal(int number) {
-  if (number == SIGHUP) return reload();
-  const bool term = number == SIGTERM;
-  if (ending_ != Ending::No) return cut();  // the second one: no more patience
-  end(!term                                    ? 130
-      : config_->shutdown.exit_zero_on_sigterm ? 0
-                                               : 143,
-      term ? "SIGTERM signal received. Shutting down..." : "SIGINT signal received. Shutting down...");
-}
-
 void App::on_tick() {
   beat();
   publish_instances();
   if (file_changed()) reload();
+  end_when_idle();
   loop_->arm_after(tick_, kTick);
 }
 
@@ -146,6 +130,12 @@ bool App::file_changed() {
   return changed;
 }
 
+// What other threads have to tell.
+void App::on_wake() {
+  if (quit_.exchange(false)) end(0, "/quitquitquit received request");
+  if (test_) test_->on_wake();
+}
+
 // The same command line again; on any error the running configuration stays.
 void App::reload() {
   if (ending_ != Ending::No) return;
@@ -193,57 +183,6 @@ void App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
   for (auto& door : doors_) {
     if (door->entrance->upstream == upstream) furnish(*door, conf, *context);
   }
-}
-
-bool App::transactions_open() const {
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) {
-    return w->open_transactions().load(std::memory_order_relaxed) > 0;
-  });
-}
-
-void App::end(int code, const char* why) {
-  if (ending_ != Ending::No) return;
-  log::info(why);
-  notify_systemd("STOPPING=1");
-  exit_code_ = code;
-  life_ = admin::Life::Stopping;
-  shared_.stopping = true;
-  ending_ = Ending::Draining;
-  for (auto& d : doors_) d->listener->close();
-  const auto& delay = config_->shutdown.max_sigterm_delay;
-  explicit_delay_ = delay.has_value() && *delay > Duration::zero();
-  if (delay && *delay == Duration::zero()) return cut();
-  drain_until_ = steady_now() + delay.value_or(kAtMost - kCutAtMost);
-  if (!explicit_delay_) {
-    for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Drain});
-  }
-  drain_step();
-}
-
-void App::drain_step() {
-  if (clients() == 0) return cut();
-  if (steady_now() >= drain_until_) {
-    if (explicit_delay_ && transactions_open()) {
-      log::error(std::to_string(clients()) +
-                 " connection(s) still open after the delay of --max-sigterm-delay");
-      exit_code_ = 1;
-    }
-    return cut();
-  }
-  loop_->arm_after(drain_, kDrainStep);
-}
-
-// Idle clients are told, running work is cancelled; then the process ends.
-void App::cut() {
-  if (ending_ == Ending::Cutting) return;
-  ending_ = Ending::Cutting;
-  shared_.stopping = true;
-  for (auto& d : doors_) d->listener->close();
-  for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Cut});
-  const auto until = steady_now() + kCutAtMost;
-  while (clients() > 0 && steady_now() < until) ::usleep(2000);
-  log::stop(std::chrono::milliseconds(200));
-  ::_exit(exit_code_);
 }
 
 admin::Health App::health() {

@@ -10,6 +10,7 @@
 
 #include "src/admin/health.h"
 #include "src/admin/http.h"
+#include "src/app/connection_test.h"
 #include "src/base/result.h"
 #include "src/cli/parse.h"
 #include "src/cloudsql/source.h"
@@ -47,7 +48,8 @@ class App {
     std::uint64_t turns = 0;
     std::atomic<std::int64_t> last_ms{0};
   };
-  enum class Ending : std::uint8_t { No, Draining, Cutting };
+  // Lingering: new clients are still let in (--min-sigterm-delay).
+  enum class Ending : std::uint8_t { No, Lingering, Draining, Cutting };
 
   // start.cpp
   Status start_cloudsql();
@@ -60,21 +62,30 @@ class App {
   static Result<tls::Context> listener_tls(const conf::ClientTls& conf);
   // What a reload may change about a door, for clients that come from now on.
   static void furnish(Door& door, const conf::Upstream& conf, const tls::Context& tls);
+  // What a listener that could not be opened means.
+  Status not_opened(const conf::Upstream& conf, const conf::Listener& where, const Error& error);
   Status start_http();
+  // announce(), or the connection test and then announce().
+  void begin();
+  void on_tested(const std::vector<std::string>& failures);
   void announce();
   void watch_signals();
 
   void on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer);
   void on_signal(int number);
   void on_tick();
+  void on_wake();
   void beat();
   void publish_instances();
   bool file_changed();
   void reload();
   void refurnish(const conf::Upstream& conf, std::uint16_t upstream);
 
-  // ending
-  void end(int code, const char* why);
+  // ending.cpp
+  void end(int code, const std::string& why);
+  void end_when_idle();
+  void on_drain_timer();
+  void drain();
   void drain_step();
   void cut();
   std::uint32_t clients() const { return shared_.clients.load(); }
@@ -98,6 +109,7 @@ class App {
   std::vector<std::unique_ptr<Beat>> beats_;
   std::vector<io::Handle<uv_signal_t>> signals_;
   std::vector<cloudsql::InstanceStatus> instances_;  // as last published
+  std::unique_ptr<ConnectionTest> test_;
   TimerNode tick_, drain_;
   protocol::Buffer refusal_;  // for connections that no descriptor is left for
   std::atomic<admin::Life> life_{admin::Life::Starting};
@@ -109,6 +121,8 @@ class App {
   int exit_code_ = 0;
   Time drain_until_{};
   bool explicit_delay_ = false;
+  std::uint64_t startups_seen_ = 0;  // by end_when_idle()
+  Time idle_since_{};
   std::size_t next_worker_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "conf/address.h"
 #include "protocol/encode.h"
 #include "src/admin/routes.h"
 #include "src/app/app.h"
@@ -98,7 +99,7 @@ Status App::start() {
     if (auto ok = (this->*step)(); !ok) return ok;
   }
   watch_signals();
-  announce();
+  begin();
   return {};
 }
 
@@ -177,9 +178,26 @@ Status App::open_doors() {
     auto context = listener_tls(u.listen_tls);
     if (!context) return tl::unexpected(context.error());
     for (const auto& l : u.listeners) {
-      if (auto ok = open_door(i, u, l, *context); !ok) return ok;
+      auto ok = open_door(i, u, l, *context);
+      if (!ok) ok = not_opened(u, l, ok.error());
+      if (!ok) return ok;
     }
   }
+  if (doors_.empty()) return fail(Errc::Config, "unable to start: no listener could be opened");
+  return {};
+}
+
+Status App::not_opened(const conf::Upstream& u, const conf::Listener& where, const Error& error) {
+  const std::string who = "[" + u.label() + "] ";
+  const bool unix = where.address.is_unix();
+  log::error(who +
+             (unix ? "could not mount unix socket \"" + where.address.path + "\": "
+                   : "could not listen to address " + conf::to_string(where.address) + ": ") +
+             error.what);
+  const std::string why = who + "Unable to mount socket: " + error.what;
+  if (!config_->server.skip_failed_listeners)
+    return fail(error.code, "unable to start: " + why, error.sys, error.reason);
+  log::error(why + " (skipped due to skip-failed-instance-config flag)");
   return {};
 }
 
@@ -210,17 +228,13 @@ void App::furnish(Door& door, const conf::Upstream& u, const tls::Context& tls) 
 
 Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const conf::Listener& where,
                       const tls::Context& tls) {
-  const std::string shown = u.is_cloudsql() ? u.instance : u.name;
-  const auto wrong = [&shown](const Error& e) {
-    return fail(e.code, "[" + shown + "] could not listen: " + e.what, e.sys, e.reason);
-  };
   Result<io::SocketAddress> address = fail(Errc::Config, "not an IP address: " + where.address.ip);
   if (where.address.is_unix()) {
     address = io::SocketAddress::from_path(where.address.path);
   } else if (auto ip = io::SocketAddress::from_ip(where.address.ip, where.address.port)) {
     address = *ip;
   }
-  if (!address) return wrong(address.error());
+  if (!address) return tl::unexpected(address.error());
   io::ListenOptions o;
   o.backlog = static_cast<int>(config_->server.listen_backlog);
   o.unix_mode = config_->server.unix_socket_mode;
@@ -228,7 +242,7 @@ Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const con
   o.v6_only = true;  // as the Auth Proxy binds each family by itself
   o.refusal = refusal_;
   auto listener = io::Listener::open(*loop_, *address, o);
-  if (!listener) return wrong(listener.error());
+  if (!listener) return tl::unexpected(listener.error());
   auto door = std::make_unique<Door>();
   door->app = this;
   auto entrance = std::make_shared<worker::Entrance>();
@@ -243,7 +257,7 @@ Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const con
     log::warn("whoever reaches this address may use the logins that need no password",
               {{"address", door->entrance->name}});
   }
-  log::info("[" + shown + "] Listening on " + door->entrance->name);
+  log::info("[" + u.label() + "] Listening on " + door->entrance->name);
   doors_.push_back(std::move(door));
   return {};
 }
@@ -255,8 +269,9 @@ Status App::start_http() {
     auto server =
         admin::HttpServer::start(where.ip, where.port, admin::public_pages(pages, health(), *registry_));
     if (!server) return tl::unexpected(server.error());
+    const std::string host = where.ip == "127.0.0.1" ? "localhost" : where.ip;
     log::info((pages.health_check ? "Starting health check server at " : "Starting metrics server at ") +
-              io::SocketAddress::from_ip(where.ip, (*server)->port()).value_or(io::SocketAddress{}).text());
+              host + ":" + std::to_string((*server)->port()));
     http_.push_back(std::move(*server));
     return {};
   };
@@ -277,6 +292,27 @@ Status App::start_http() {
   return {};
 }
 
+void App::begin() {
+  if (!config_->cloudsql.run_connection_test || !cloudsql_) return announce();
+  log::info("Connection test started");
+  test_ =
+      std::make_unique<ConnectionTest>(*loop_, *resolver_, *cloudsql_, config_->pool.server_connect_timeout,
+                                       [this](const auto& failures) { on_tested(failures); });
+  test_->start(shared_.upstreams);
+}
+
+void App::on_tested(const std::vector<std::string>& failures) {
+  if (ending_ != Ending::No) return;
+  if (failures.empty()) {
+    log::info("Connection test passed");
+    return announce();
+  }
+  std::string all;
+  for (const auto& failure : failures) all.append(all.empty() ? "" : "; ").append(failure);
+  log::error("Connection test failed");
+  end(1, all);
+}
+
 void App::announce() {
   for (auto& d : doors_) {
     auto ok = d->listener->start(d.get(), [](void* owner, io::Fd fd, const io::SocketAddress& peer) noexcept {
@@ -292,10 +328,7 @@ void App::announce() {
 }
 
 void App::watch_signals() {
-  loop_->on_wake(this, [](void* self) noexcept {
-    auto& app = *static_cast<App*>(self);
-    if (app.quit_.exchange(false)) app.end(0, "/quitquitquit received request. Shutting down...");
-  });
+  loop_->on_wake(this, [](void* self) noexcept { static_cast<App*>(self)->on_wake(); });
   static constexpr std::array<int, 3> kSignals{SIGTERM, SIGINT, SIGHUP};
   signals_ = std::vector<io::Handle<uv_signal_t>>(kSignals.size());
   for (std::size_t i = 0; i < kSignals.size(); ++i) {

@@ -76,6 +76,26 @@ struct Writer {
   std::shared_ptr<spdlog::async_logger> logger;
 };
 std::atomic<Writer*> g_writer{nullptr};
+// Threads that may hold what g_writer pointed to. Counted before the pointer is read, so that stop(), which
+// takes the pointer away first, sees everybody who can still have it (both sequentially consistent).
+std::atomic<std::uint32_t> g_users{0};
+
+class Use {
+ public:
+  Use() noexcept { g_users.fetch_add(1); }
+  ~Use() { g_users.fetch_sub(1); }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+};
+
+// False: somebody is still at it.
+bool wait_for_users() noexcept {
+  while (g_users.load() != 0) {
+    if (past_give_up()) return false;
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
+}
 
 spdlog::level::level_enum spdlog_level(Level level) noexcept {
   return level >= Level::Warn ? spdlog::level::warn : spdlog::level::info;
@@ -94,20 +114,19 @@ void start(const Options& options) {
       "sidepool", std::make_shared<FdSink>(options.out_fd, options.err_fd), writer->pool,
       spdlog::async_overflow_policy::overrun_oldest);
   writer->logger->set_level(spdlog::level::trace);
-  g_writer.store(writer.release(), std::memory_order_release);
+  g_writer.store(writer.release());
 }
 
 void stop(std::chrono::milliseconds patience) {
-  std::unique_ptr<Writer> writer(g_writer.exchange(nullptr, std::memory_order_acq_rel));
+  std::unique_ptr<Writer> writer(g_writer.exchange(nullptr));
   if (!writer) return;
   // The pool's destructor lets its thread write what is queued and joins it; the thread hears the deadline.
   g_give_up_at.store((steady_now() + patience).time_since_epoch().count(), std::memory_order_relaxed);
+  if (!wait_for_users()) return (void)writer.release();  // rather lost than taken from under its user
   const auto overrun = writer->pool->overrun_counter();
   writer->logger.reset();
   writer->pool.reset();
   g_dropped.fetch_add(overrun, std::memory_order_relaxed);
-  g_level.store(Level::Info, std::memory_order_relaxed);
-  g_json.store(false, std::memory_order_relaxed);
 }
 
 void set_level(Level level) noexcept { g_level.store(level, std::memory_order_relaxed); }
@@ -115,7 +134,8 @@ void set_level(Level level) noexcept { g_level.store(level, std::memory_order_re
 bool enabled(Level level) noexcept { return level >= g_level.load(std::memory_order_relaxed); }
 
 std::uint64_t dropped() noexcept {
-  const Writer* w = g_writer.load(std::memory_order_acquire);
+  const Use use;
+  const Writer* w = g_writer.load();
   return g_dropped.load(std::memory_order_relaxed) + (w ? w->pool->overrun_counter() : 0);
 }
 
@@ -125,7 +145,8 @@ void write(Level level, std::string_view message, Fields fields) {
   std::string line = g_json.load(std::memory_order_relaxed) ? render_json(wall_now(), level, message, all)
                                                             : render_plain(wall_now(), message, all);
   line += '\n';
-  if (const Writer* w = g_writer.load(std::memory_order_acquire)) {
+  const Use use;
+  if (const Writer* w = g_writer.load()) {
     // spdlog catches what its own code throws; a line that cannot be queued is lost and nothing else.
     w->logger->log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
   } else if (!write_line(level >= Level::Warn ? 2 : 1, line, false)) {

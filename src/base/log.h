@@ -46,10 +46,10 @@ struct Options {
 
 // From start() to stop() lines go through a bounded queue to the writing thread; when it is full the oldest
 // line is dropped and counted, so a reader that stops reading our stderr never blocks a worker. Before and
-// after, lines are written at once by the caller, plain and from level Info, to 1 and 2. start() and stop()
-// are called by main while no other thread logs.
+// after, lines are written at once by the caller to 1 and 2: before, plain and from level Info; after, as
+// they were. start() is called by main while no other thread logs.
 void start(const Options& options);
-// Waits up to `patience` for the queue to be written, drops the rest.
+// Waits up to `patience` for the queue to be written, drops the rest. Other threads may go on logging.
 void stop(std::chrono::milliseconds patience = std::chrono::milliseconds(500));
 // Any thread.
 void set_level(Level level) noexcept;

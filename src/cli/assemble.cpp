@@ -70,7 +70,7 @@ class Layers {
       if (!lent) up.pool = assembly_.config.pool;
       up.instance = instance.instance;
       if (instance.private_ip == true && options_.auto_ip == true)
-        assembly_.errors.push_back(instance.instance + ": cannot use --auto-ip with private-ip");
+        assembly_.errors.push_back("cannot use --auto-ip with private-ip (" + instance.instance + ")");
       instance_keys(instance, up);
       listen(instance, up);
       if (merged(up)) continue;

@@ -21,18 +21,15 @@ Failure wrong(const std::string& program, std::string why) {
   return failure;
 }
 
-// The flags of one command; a variable stands in for a flag that was not given.
+// The flags of one command. Variables are not for them: what a shell has set for the proxy it starts may not
+// be meant for the one that is asked.
 class Values {
  public:
-  Values(const Arguments& arguments, Flags known, const Inputs& inputs)
-      : arguments_(arguments), known_(known), inputs_(inputs) {}
+  explicit Values(const Arguments& arguments) : arguments_(arguments) {}
 
   std::optional<std::string> text(std::string_view name) const {
-    if (const auto found = arguments_.flags.find(name); found != arguments_.flags.end()) return found->second;
-    const Flag* flag = find_flag(known_, name);
-    if (!flag || !flag->variable) return std::nullopt;
-    auto value = inputs_.environment(variable_of(name));
-    return value && !value->empty() ? value : std::nullopt;
+    const auto found = arguments_.flags.find(name);
+    return found == arguments_.flags.end() ? std::nullopt : std::optional(found->second);
   }
   // Adds to `errors` what is wrong.
   std::uint16_t port(std::string_view name, std::uint16_t otherwise, std::vector<std::string>& errors) const {
@@ -40,15 +37,13 @@ class Values {
     if (!given) return otherwise;
     const auto value = conf::parse_port(*given);
     if (!value)
-      errors.push_back("invalid value " + in_quotes(*given) + " for --" + std::string(name) +
-                       ": write a port number from 1 to 65535");
+      errors.push_back("invalid argument " + in_quotes(*given) + " for \"--" + std::string(name) +
+                       "\" flag: write a port number from 1 to 65535");
     return value.value_or(otherwise);
   }
 
  private:
   const Arguments& arguments_;
-  const Flags known_;
-  const Inputs& inputs_;
 };
 
 // A name or an address without a port.
@@ -57,8 +52,8 @@ std::string host(const Values& values, std::vector<std::string>& errors) {
   const auto read = conf::parse_host(given);
   const auto* host = std::get_if<conf::Host>(&read);
   if (!host || host->is_unix() || host->name != given)
-    errors.push_back("invalid value " + in_quotes(given) +
-                     " for --http-address: write a host name or an IP address");
+    errors.push_back("invalid argument " + in_quotes(given) +
+                     " for \"--http-address\" flag: write a host name or an IP address");
   return given;
 }
 
@@ -71,8 +66,8 @@ Wait read_wait(const Values& values, std::vector<std::string>& errors) {
   if (!given) return out;
   const auto max = conf::parse_duration(*given);
   if (!max || max->count() < 0) {
-    errors.push_back("invalid value " + in_quotes(*given) +
-                     " for --max: write a time with its unit, such as 30s or 1m30s");
+    errors.push_back("invalid argument " + in_quotes(*given) +
+                     " for \"-m, --max\" flag: write a time with its unit, such as 30s or 1m30s");
     return out;
   }
   out.max = std::min<conf::Duration>(*max, kMost);
@@ -100,7 +95,7 @@ bool is_command(std::string_view word) {
 }
 
 Outcome parse_command(const std::string& program, const std::string& command,
-                      const std::vector<std::string>& arguments, const Inputs& inputs) {
+                      const std::vector<std::string>& arguments) {
   const Flags known = command == "wait" ? wait_flags() : shutdown_flags();
   Arguments cut = cut_arguments(arguments, known);
   auto& words = cut.positionals;
@@ -111,7 +106,7 @@ Outcome parse_command(const std::string& program, const std::string& command,
   std::vector<std::string> errors = std::move(cut.errors);
   if (!words.empty())
     errors.push_back("`" + command + "` takes no argument such as " + in_quotes(words.front()));
-  const Values values(cut, known, inputs);
+  const Values values(cut);
   Outcome out;
   if (command == "wait") {
     out = read_wait(values, errors);

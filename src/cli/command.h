@@ -15,7 +15,7 @@ bool is_command(std::string_view word);
 
 // `arguments` holds the command's word too, wherever flags of its own have left it.
 Outcome parse_command(const std::string& program, const std::string& command,
-                      const std::vector<std::string>& arguments, const Inputs& inputs);
+                      const std::vector<std::string>& arguments);
 
 // The script that completes flags and commands; nothing for another shell than bash, zsh, fish, powershell.
 std::optional<std::string> completion_script(std::string_view shell);

@@ -173,7 +173,7 @@ std::variant<InstanceArgument, std::string> parse_instance(std::string_view text
   auto query = parse_query(text.substr(mark + 1));
   if (!query) return "could not parse query: " + in_quotes(text.substr(mark + 1));
   std::string error = Parameters(*std::move(query)).into(out);
-  if (!error.empty()) return out.instance + ": " + error;
+  if (!error.empty()) return error + " (" + out.instance + ")";
   return out;
 }
 

@@ -95,8 +95,17 @@ class Values {
     return Given{in_quotes(flag) + " in " + file_.place(entry->line), entry->text};
   }
   void complain(const Given& given, std::string_view remedy) {
-    errors_.push_back("invalid value " + in_quotes(given.value) + " for " + given.name + ": " +
+    // pflag's words for a flag; the Auth Proxy has none for the others.
+    const bool flag = given.name.rfind("--", 0) == 0;
+    errors_.push_back((flag ? "invalid argument " : "invalid value ") + in_quotes(given.value) + " for " +
+                      (flag ? in_quotes(spellings(given.name)) + " flag" : given.name) + ": " +
                       std::string(remedy));
+  }
+
+  // "-p, --port"
+  static std::string spellings(const std::string& name) {
+    const Flag* flag = find_flag(flags(), std::string_view(name).substr(2));
+    return flag && flag->letter != 0 ? std::string("-") + flag->letter + ", " + name : name;
   }
 
   const Arguments& arguments_;

@@ -70,7 +70,11 @@ FlatFile read_flat(const std::optional<std::string>& path, const Inputs& inputs,
   }
   auto text = inputs.read_file(*path);
   if (!text) {
-    errors.push_back("failed to load configuration from " + *path + ": " + text.error().what);
+    // Go's words: lower case behind the name.
+    std::string why = text.error().what;
+    if (!why.empty() && why.front() >= 'A' && why.front() <= 'Z')
+      why.front() = static_cast<char>(why.front() - 'A' + 'a');
+    errors.push_back("failed to load configuration from " + *path + ": open " + *path + ": " + why);
     return {};
   }
   if (is_own_format(*text, *path)) {
@@ -159,7 +163,7 @@ std::string Failure::text() const {
 Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, const std::string& program) {
   Arguments cut = cut_arguments(arguments, flags());
   if (cut.before_dashes > 0 && is_command(cut.positionals.front())) {
-    return parse_command(program, cut.positionals.front(), arguments, inputs);
+    return parse_command(program, cut.positionals.front(), arguments);
   }
   const bool check = cut.before_dashes > 0 && cut.positionals.front() == "check";
   if (check) cut.positionals.erase(cut.positionals.begin());

@@ -15,10 +15,6 @@ bool on(const std::optional<bool>& flag) { return flag.value_or(false); }
 
 // What sidepool does not do and could not leave out unnoticed.
 Broken not_offered(const Options& options) {
-  if (options.fuse) {
-    return "--fuse is not supported by sidepool: name the instances as arguments, with --unix-socket for "
-           "sockets in a directory";
-  }
   if (on(options.sql_data)) {
     return "--sql-data is not supported by sidepool: remove it, sidepool connects to the instance itself";
   }
@@ -43,7 +39,7 @@ Broken listening(const Options& options) {
 Broken addresses(const Options& options) {
   // Whether they are given counts, even as false.
   if (options.private_ip && options.auto_ip) return "cannot specify --private-ip and --auto-ip together";
-  if (on(options.private_ip) && on(options.psc)) {
+  if (on(options.private_ip) + on(options.psc) + on(options.sql_data) > 1) {
     return "cannot specify --private-ip, --psc, and --sql-data flags at the same time";
   }
   return std::nullopt;
@@ -95,7 +91,10 @@ Broken logins(const Options& options, bool file) {
 std::optional<std::string> broken_rule(const Options& options, bool any_instance, bool file) {
   if (!any_instance && !options.fuse && !file)
     return "missing instance_connection_name (e.g., project:region:instance)";
-  if (auto broken = not_offered(options)) return broken;
+  if (options.fuse) {
+    return "--fuse is not supported by sidepool: name the instances as arguments, with --unix-socket for "
+           "sockets in a directory";
+  }
   if (auto broken = listening(options)) return broken;
   if (auto broken = addresses(options)) return broken;
   if (auto broken = credentials(options)) return broken;
@@ -103,7 +102,7 @@ std::optional<std::string> broken_rule(const Options& options, bool any_instance
   if (options.sqladmin_api_endpoint && options.universe_domain) {
     return "cannot specify --sqladmin-api-endpoint and --universe-domain at the same time";
   }
-  return std::nullopt;
+  return not_offered(options);
 }
 
 std::vector<Note> ignored_flags(const Options& options) {

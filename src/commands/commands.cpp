@@ -34,7 +34,7 @@ Ending wait(const cli::Wait& command) {
     const Duration pause = std::min<Duration>(kPause, end - steady_now());
     if (pause <= Duration::zero()) {
       const std::string last = status ? "status code " + std::to_string(*status) : status.error().what;
-      return {1, "command failed to complete successfully: " + url + ": " + last};
+      return {1, "command failed to complete successfully\n" + url + ": " + last};
     }
     std::this_thread::sleep_for(pause);
   }

@@ -8,7 +8,8 @@ namespace sidepool::commands {
 
 struct Ending {
   int code = 0;
-  std::string error{};  // one line for stderr, in the Auth Proxy's words; empty if the code is 0
+  std::string
+      error{};  // for stderr: a line in the Auth Proxy's words, perhaps another; empty if the code is 0
 };
 
 // Asks /startup until it answers 200 or the time is over.

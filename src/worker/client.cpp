@@ -49,6 +49,21 @@ Client::~Client() {
   if (in_transaction_) worker_.open_transactions().fetch_sub(1, std::memory_order_relaxed);
   watch_.stop();
   stream_.close();
+  if (!started_up_) return;
+  --worker_.shared().sessions;
+  const char* what = ended_by_ == EndedBy::Client     ? "client closed the connection"
+                     : ended_by_ == EndedBy::Instance ? "instance closed the connection"
+                                                      : "sidepool closed the connection";
+  log::info("[" + worker_.local(entrance_->upstream).conf->label() + "] " + what);
+}
+
+void Client::begin_startup() {
+  started_up_ = true;
+  auto& shared = worker_.shared();
+  ++shared.startups;
+  ++shared.sessions;
+  log::info("[" + worker_.local(entrance_->upstream).conf->label() + "] Accepted connection from " +
+            peer_.text());
 }
 
 bool Client::start() {
@@ -290,6 +305,7 @@ void Client::on_stop(StopStep step) {
 // The client is told to go, and what it has running is stopped.
 void Client::dismiss(const ErrorFields& why) {
   const bool running = session_->phase() == pool::Phase::Running;
+  ended_by_ = EndedBy::Us;
   if (ticket_) leave_queue();
   auto& actions = worker_.actions();
   actions.clear();

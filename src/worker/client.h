@@ -60,6 +60,8 @@ class Client final : public Server::User {
   void on_server_event(Server& server, int events) noexcept override;
 
   // ---- Told by the login.
+  // It has sent a startup packet: not a probe that only connects, nor a request to cancel.
+  void begin_startup();
   // The client is authenticated for `pool`; its startup settings are tried next if they have to be.
   void begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
                      protocol::Bytes rest);
@@ -67,6 +69,9 @@ class Client final : public Server::User {
   void begin_pass_through(std::unique_ptr<PassThrough> pass);
   // Writes what can be written, keeps the rest; `false`: the client is gone.
   bool send(protocol::Bytes bytes);
+  // Who ends the connection, for the log.
+  enum class EndedBy : std::uint8_t { Client, Instance, Us };
+  void ended_by(EndedBy who) noexcept { ended_by_ = who; }
   // After what is still to be written.
   void finish();
   // The connection is of no more use.
@@ -158,6 +163,8 @@ class Client final : public Server::User {
   pool::Settings startup_;        // the startup settings that are being tried
   std::uint64_t startup_id_ = 0;  // of the sub-pool whose servers this client uses
   Shown shown_ = Shown::None;
+  EndedBy ended_by_ = EndedBy::Client;
+  bool started_up_ = false;
   bool gone_ = false;       // the client's socket is of no more use
   bool finishing_ = false;  // closes when everything has been written
   bool disposed_ = false;

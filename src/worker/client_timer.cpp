@@ -102,6 +102,7 @@ void Client::on_deadline() {
   if (!out_.empty() && c.client_write_timeout > Duration::zero() &&
       now - output_since_ >= c.client_write_timeout) {
     counters().errors.add("timeout");
+    ended_by_ = EndedBy::Us;
     return client_gone();  // it does not read: there is no way to tell it
   }
   const ErrorFields* why = nullptr;

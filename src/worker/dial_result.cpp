@@ -97,10 +97,12 @@ void log_upstream_error(Upstream& upstream, const Error& error) {
     pass = upstream.errors.gate.admit(error.what, now);
   }
   if (!pass) return;
-  log::error("cannot connect to the database", {{"upstream", upstream.name},
-                                                {"reason", error.what},
-                                                {"remedy", pass->first ? remedy(error) : std::string_view{}},
-                                                {"left_out", pass->left_out}});
+  const std::string text = "[" + upstream.label + "] failed to connect to instance: " + error.what;
+  if (pass->first) {
+    log::error(text, {{"remedy", remedy(error)}});
+  } else {
+    log::error(text, {{"left_out", pass->left_out}});
+  }
 }
 
 namespace {

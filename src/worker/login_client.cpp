@@ -181,6 +181,7 @@ void Login::handshake() {
 
 // Everything that is checked before anybody is asked anything.
 void Login::on_startup() {
+  client_.begin_startup();
   auto& shared = worker_.shared();
   const auto& s = accept_.startup();
   if (client_.entrance().tls_required && !accept_.inside_tls()) {
@@ -192,8 +193,12 @@ void Login::on_startup() {
     return refuse({"FATAL", "28000", text, {}, {}});
   }
   if (shared.stopping.load()) return refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
-  if (shared.clients.load() > worker_.config().server.max_client_conn) {
+  if (const auto most = worker_.config().server.max_client_conn; shared.clients.load() > most) {
     shared.registry->client_refused("max_client_conn");
+    static log::Limiter limiter(std::chrono::seconds(1));
+    if (const auto more = limiter.pass(steady_now()))
+      log::info("max connections (" + std::to_string(most) + ") exceeded, refusing new connection",
+                {{"left_out", *more}});
     return refuse(
         {"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
   }
@@ -331,6 +336,7 @@ void Login::refuse(const ErrorFields& why) {
   accept_.refuse(why);
   flush_accept();
   cancel();
+  client_.ended_by(Client::EndedBy::Us);
   client_.finish();
 }
 

@@ -219,6 +219,7 @@ void Login::tell_failure(const upstream::Failure& failure) {
     step_ = Step::Connecting;
     client_.send(message);
     cancel();
+    client_.ended_by(Client::EndedBy::Instance);
     return client_.finish();
   }
   log_upstream_error(up, failure.error);

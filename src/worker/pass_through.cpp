@@ -143,6 +143,7 @@ void PassThrough::refuse(const protocol::ErrorFields& why) {
   protocol::error_response(bytes, why);
   client_.send(bytes);
   end();
+  client_.ended_by(Client::EndedBy::Us);
   client_.finish();
 }
 
@@ -169,6 +170,7 @@ void PassThrough::server_ended() {
     return fail(f.error);
   }
   end();
+  client_.ended_by(Client::EndedBy::Instance);
   client_.finish();
 }
 

@@ -157,10 +157,12 @@ void Client::server_lost() {
   auto lost = std::move(server_);
   server_out_.clear();
   worker_.close(std::move(lost), false);
+  if (!gone_) ended_by_ = EndedBy::Instance;
   auto& actions = worker_.actions();
   actions.clear();
   session_->on_server_lost(actions);
   run(actions);
+  if (!gone_ && !finishing_) ended_by_ = EndedBy::Client;  // it stays, and gets another server
   offer_held();
 }
 

@@ -71,6 +71,7 @@ pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
 Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf,
                    cloudsql::CloudSql* source, metrics::Registry& registry)
     : index(number),
+      label(conf.label()),
       name(conf.name),
       broker(number, workers, broker_limits_of(conf.pool)),
       metrics(registry.add_upstream(conf.is_cloudsql() ? conf.instance : conf.name, conf.is_cloudsql())),

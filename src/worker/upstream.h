@@ -56,6 +56,7 @@ class Upstream {
   ~Upstream();
 
   const std::uint16_t index;
+  const std::string label;  // conf::Upstream::label()
   const std::string name;
   pool::Broker broker;
   metrics::UpstreamMetrics& metrics;

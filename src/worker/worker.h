@@ -31,7 +31,9 @@ class Worker;
 
 // Counts and limits of the whole process. Any thread.
 struct Shared {
-  std::atomic<std::uint32_t> clients{0};  // sockets of clients, logged in or not
+  std::atomic<std::uint32_t> clients{0};   // sockets of clients, logged in or not
+  std::atomic<std::uint32_t> sessions{0};  // of them, those that have sent a startup packet
+  std::atomic<std::uint64_t> startups{0};  // startup packets so far
   std::atomic<std::uint32_t> pools{0};
   std::atomic<bool> stopping{false};
   upstream::Resolver* resolver = nullptr;

@@ -521,4 +521,4 @@ def test_version(programs, flag):
     google, ours = (run(program, flag) for program in programs)
     assert (google.returncode, ours.returncode) == (0, 0)
     assert re.fullmatch(r"cloud-sql-proxy version \d+\.\d+\.\d+\n", google.stdout)
-    assert re.fullmatch(r"sidepool version \d+\.\d+\.\d+\n", ours.stdout)  # deviation: version
+    assert re.fullmatch(r"cloud-sql-proxy version \d+\.\d+\.\d+\+sidepool\n", ours.stdout)  # deviation: version

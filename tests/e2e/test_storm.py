@@ -162,7 +162,7 @@ def test_strangers_hear_no_address(emulator, tmp_path):
         running.wait_line(f"cannot connect to {address}:3307")
         for _ in range(20):
             assert address not in str(attempt(running.port))
-        assert len(running.find("cannot connect to the database")) == 1
+        assert len(running.find("failed to connect to instance")) == 1
 
 
 def test_strangers_hear_no_url(tmp_path, emulator):
@@ -208,7 +208,7 @@ def test_a_refused_certificate_is_replaced_once(emulator, tmp_path, mode):
         connection = psycopg2.connect(host="127.0.0.1", port=running.port, user=ROLE, dbname="postgres")
         assert emulator.count("generateEphemeralCert.ok") == 2
         connection.close()
-        assert not running.find("cannot connect to the database")
+        assert not running.find("failed to connect to instance")
         # An instance that refuses every certificate: each client costs two dials, and the API next to nothing.
         emulator.side("alert_certificate_expired")
         accepted = emulator.count("accepted")

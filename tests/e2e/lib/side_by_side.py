@@ -22,7 +22,7 @@ ROLE = "app@my-project.iam"
 
 # Each is the id of one row of the page's table of deviations (test_side_by_side_page.py).
 DEVIATIONS = {
-    "version": "--version names sidepool and its version",
+    "version": "--version has sidepool's number",
     "argument-texts": "what is wrong with the value of a flag is said in words of our own",
     "invalid-values": "a bad value in the environment or in the configuration file is an error instead of the default",
     "config-file-variable": "CSQL_PROXY_CONFIG_FILE is read",
@@ -49,6 +49,12 @@ DEVIATIONS = {
     "second-signal": "a second signal ends the process at once",
     "sighup": "SIGHUP reloads",
     "too-many": "a client above --max-connections is told, and /readiness counts it",
+    "psc-of-an-instance": "?psc wins over --private-ip",
+    "connection-test": "the connection test notices a refused client certificate, and comes before \"ready\"",
+    "renewal": "certificates are renewed until the last client has gone",
+    "closed-by-us": "the log tells of connections that sidepool ended",
+    "warnings": "there are warnings, on stderr",
+    "http-ipv6": "HTTP listens on IPv4 only",
     "startup-probe": "probes answer 503 before the process is ready, instead of refusing connections",
 }
 

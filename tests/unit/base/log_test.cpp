@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <regex>
 #include <thread>
 #include <vector>
@@ -18,6 +19,7 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 const WallTime kWhen = std::chrono::system_clock::from_time_t(1717243200);
 
@@ -131,6 +133,41 @@ TEST(Log, AReaderThatStopsReadingBlocksNobody) {
   for (auto& w : workers) w.join();  // would hang if a worker could be blocked
   stop(std::chrono::milliseconds(1));
   EXPECT_GT(dropped(), before + 1000);
+}
+
+TEST(Log, IsClosedUnderThreadsThatStillUseIt) {
+  for (int round = 0; round < 10; ++round) {
+    Pipe out;
+    start({.queue_lines = 64, .out_fd = out.fds[1], .err_fd = out.fds[1]});
+    std::atomic<int> lines{0};
+    std::atomic<bool> over{false};
+    std::vector<std::thread> workers;
+    for (int w = 0; w < 3; ++w)
+      workers.emplace_back([&] {
+        while (!over) {
+          info("x");
+          ++lines;
+          if (lines > 60) std::this_thread::yield();
+        }
+      });
+    while (lines < 60) std::this_thread::yield();
+    stop(std::chrono::milliseconds(50));
+    over = true;
+    for (auto& w : workers) w.join();
+  }
+}
+
+TEST(Log, KeepsItsFormatWhenItIsClosed) {
+  Pipe out;
+  start({.level = Level::Error, .json = true, .out_fd = out.fds[1], .err_fd = out.fds[1]});
+  stop();
+  EXPECT_FALSE(enabled(Level::Warn));
+  testing::internal::CaptureStderr();
+  error("late");
+  const std::string late = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(late, StartsWith("{\"timestamp\":"));
+  start({});
+  stop();
 }
 
 TEST(Log, LimiterLetsOneThroughAndCountsTheRest) {

@@ -90,11 +90,11 @@ TEST(Flags, SpellingsOfGoFlags) {
 TEST(Flags, BadValuesAreNamed) {
   EXPECT_THAT(
       errors("--port=abc --http-port=70000 --auto-iam-authn=yes --max-sigterm-delay=30 p:r:i"),
-      ElementsAre(
-          "invalid value \"abc\" for --port: write a port number from 0 to 65535",
-          "invalid value \"yes\" for --auto-iam-authn: write true or false",
-          "invalid value \"70000\" for --http-port: write a port number from 0 to 65535",
-          "invalid value \"30\" for --max-sigterm-delay: write a time with its unit, such as 30s or 1m30s"));
+      ElementsAre("invalid argument \"abc\" for \"-p, --port\" flag: write a port number from 0 to 65535",
+                  "invalid argument \"yes\" for \"-i, --auto-iam-authn\" flag: write true or false",
+                  "invalid argument \"70000\" for \"--http-port\" flag: write a port number from 0 to 65535",
+                  "invalid argument \"30\" for \"--max-sigterm-delay\" flag: write a time with its unit, "
+                  "such as 30s or 1m30s"));
   EXPECT_THAT(errors("--http-address=db p:r:i"),
               ElementsAre("invalid value \"db\" for --http-address: write an IP address or localhost"));
   EXPECT_THAT(errors("--max-sigterm-delay=-1s p:r:i"), testing::SizeIs(1));
@@ -138,7 +138,7 @@ TEST(Flags, CloudSqlFlags) {
   EXPECT_EQ(good("--max-connections 0 p:r:i").config.server.max_client_conn, 1000U)
       << "as if it were not given";
   EXPECT_THAT(errors("--max-connections=-1 p:r:i"),
-              ElementsAre("invalid value \"-1\" for --max-connections: write a whole number"));
+              ElementsAre("invalid argument \"-1\" for \"--max-connections\" flag: write a whole number"));
   EXPECT_THAT(errors("--max-connections=1000001 p:r:i"), testing::SizeIs(1));
   EXPECT_THAT(errors("--impersonate-service-account a@b,,c@d p:r:i"), testing::SizeIs(1));
 }
@@ -234,7 +234,8 @@ constexpr Rule kRules[] = {
     {"--login-token x p:r:i", "cannot specify --login-token without --token and --auto-iam-authn"},
     {"--token x --login-token y p:r:i", "cannot specify --login-token without --token and --auto-iam-authn"},
     {"--sqladmin-api-endpoint ftp://x p:r:i",
-     "the SQL Admin API endpoint \"ftp://x/\" is not a URL such as https://sqladmin.googleapis.com/"},
+     "the SQL Admin API endpoint (--sqladmin-api-endpoint) \"ftp://x/\" is not a URL such as "
+     "https://sqladmin.googleapis.com/"},
     {"--token x p:r:i?auto-iam-authn",
      "upstream \"p:r:i\": auto_iam_authn needs a token for logging in beside the one for the API: set "
      "login_token "
@@ -335,8 +336,8 @@ TEST(Help, NamesEveryFlagAndFitsAScreen) {
 TEST(Failure, PrintsOneLineEach) {
   const Outcome outcome = run("--port=x --http-port=x p:r:i");
   EXPECT_EQ(std::get<Failure>(outcome).text(),
-            "Error: invalid value \"x\" for --port: write a port number from 0 to 65535\n"
-            "Error: invalid value \"x\" for --http-port: write a port number from 0 to 65535\n"
+            "Error: invalid argument \"x\" for \"-p, --port\" flag: write a port number from 0 to 65535\n"
+            "Error: invalid argument \"x\" for \"--http-port\" flag: write a port number from 0 to 65535\n"
             "Usage:\n"
             "  sidepool [flags] INSTANCE_CONNECTION_NAME[?params]...\n"
             "  sidepool --config sidepool.toml [flags]\n"

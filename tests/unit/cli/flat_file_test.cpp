@@ -146,8 +146,9 @@ constexpr Bad kBad[] = {
 INSTANTIATE_TEST_SUITE_P(All, BadFlatFile, testing::ValuesIn(kBad));
 
 TEST(FlatFile, ThatIsMissing) {
-  EXPECT_THAT(errors("--config-file none.yaml p:r:i"),
-              ElementsAre("failed to load configuration from none.yaml: No such file or directory"));
+  EXPECT_THAT(
+      errors("--config-file none.yaml p:r:i"),
+      ElementsAre("failed to load configuration from none.yaml: open none.yaml: no such file or directory"));
 }
 
 TEST(FlatFile, DeepNestingEndsAtOnce) {

@@ -61,23 +61,45 @@ constexpr Case kBad[] = {
     {"p:r:i?a=%4", "could not parse query: \"a=%4\""},
     {"p:r:i?a=1;b=2", "could not parse query: \"a=1;b=2\""},
     {"p:r:i?address=1.1.1.1&unix-socket=/x",
-     "p:r:i: cannot specify both address and unix-socket query params"},
-    {"p:r:i?port=1&unix-socket=/x", "p:r:i: cannot specify both port and unix-socket query params"},
+     "cannot specify both address and unix-socket query params"
+     " (p:r:i)"},
+    {"p:r:i?port=1&unix-socket=/x",
+     "cannot specify both port and unix-socket query params"
+     " (p:r:i)"},
     {"p:r:i?address=1.1.1.1&unix-socket-path=/x",
-     "p:r:i: cannot specify both address and unix-socket-path query params"},
-    {"p:r:i?port=1&unix-socket-path=/x", "p:r:i: cannot specify both port and unix-socket-path query params"},
+     "cannot specify both address and unix-socket-path query params"
+     " (p:r:i)"},
+    {"p:r:i?port=1&unix-socket-path=/x",
+     "cannot specify both port and unix-socket-path query params"
+     " (p:r:i)"},
     {"p:r:i?unix-socket=/y&unix-socket-path=/x",
-     "p:r:i: cannot specify both unix-socket-path and unix-socket query params"},
-    {"p:r:i?address=localhost", "p:r:i: address query param is not a valid IP address: \"localhost\""},
-    {"p:r:i?port=x", "p:r:i: port query param is not a valid integer: \"x\" (0 to 65535)"},
-    {"p:r:i?port=1&port=2", "p:r:i: port query param should be only one value: [\"1\" \"2\"]"},
-    {"p:r:i?auto-iam-authn=yes", "p:r:i: auto-iam-authn query param should be true or false, got: \"yes\""},
-    {"p:r:i?private-ip&psc=false", "p:r:i: cannot specify both private-ip and psc query params"},
-    {"p:r:i?psc=2", "p:r:i: psc query param should be true or false, got: \"2\""},
+     "cannot specify both unix-socket-path and unix-socket query params"
+     " (p:r:i)"},
+    {"p:r:i?address=localhost",
+     "address query param is not a valid IP address: \"localhost\""
+     " (p:r:i)"},
+    {"p:r:i?port=x",
+     "port query param is not a valid integer: \"x\" (0 to 65535)"
+     " (p:r:i)"},
+    {"p:r:i?port=1&port=2",
+     "port query param should be only one value: [\"1\" \"2\"]"
+     " (p:r:i)"},
+    {"p:r:i?auto-iam-authn=yes",
+     "auto-iam-authn query param should be true or false, got: \"yes\""
+     " (p:r:i)"},
+    {"p:r:i?private-ip&psc=false",
+     "cannot specify both private-ip and psc query params"
+     " (p:r:i)"},
+    {"p:r:i?psc=2",
+     "psc query param should be true or false, got: \"2\""
+     " (p:r:i)"},
     {"p:r:i?sql-data=true",
-     "p:r:i: query param sql-data is not supported by sidepool: remove it, sidepool connects to the instance "
-     "itself"},
-    {"--auto-ip p:r:i?private-ip", "p:r:i: cannot use --auto-ip with private-ip"},
+     "query param sql-data is not supported by sidepool: remove it, sidepool connects to the instance "
+     "itself"
+     " (p:r:i)"},
+    {"--auto-ip p:r:i?private-ip",
+     "cannot use --auto-ip with private-ip"
+     " (p:r:i)"},
 };
 INSTANTIATE_TEST_SUITE_P(All, BadInstance, testing::ValuesIn(kBad));
 

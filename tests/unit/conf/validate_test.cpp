@@ -153,8 +153,12 @@ constexpr Broken kOthers[] = {
     {"[[upstream]]\ninstance = 'p:r:i'\n[metrics]\nnamespace = 'a-b'\n",
      "f:4:13: the namespace of metrics \"a-b\" must consist of letters, digits and _, and not begin with a "
      "digit"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nsqladmin_api_endpoint = 'http://[::1]:port/x'\n",
+     "f:4:25: the SQL Admin API endpoint (--sqladmin-api-endpoint) \"http://[::1]:port/x/\" is not a URL "
+     "such as "
+     "https://sqladmin.googleapis.com/"},
     {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nsqladmin_api_endpoint = 'sqladmin'\n",
-     "f:4:25: the SQL Admin API endpoint \"sqladmin/\" is not a URL such as "
+     "f:4:25: the SQL Admin API endpoint (--sqladmin-api-endpoint) \"sqladmin/\" is not a URL such as "
      "https://sqladmin.googleapis.com/"},
 };
 INSTANTIATE_TEST_SUITE_P(Others, Contradiction, testing::ValuesIn(kOthers));
