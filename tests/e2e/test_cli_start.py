@@ -12,10 +12,11 @@ import threading
 import psycopg2
 import pytest
 
+from lib import paths, peers
 from lib.emulator import Emulator
 from lib.ports import free_port, free_ports
 from lib.postgres import Postgres
-from lib.sidepool import Proxy, http_get
+from lib.sidepool import Proxy, http_get, wait_status
 from lib.waiting import eventually
 
 NAME = "my-project:us-central1:my-postgres"
@@ -91,9 +92,22 @@ def test_it_starts_while_the_api_is_away_and_holds_clients(emulator):
         client.start()
         proxy.wait_line(re.escape(f"[{NAME}] Accepted connection"))
         assert http_get(http, "/liveness")[0] == 200
+        assert http_get(http, "/startup") == (503, "error")  # deviation: startup-probe
+        assert http_get(http, "/readiness")[0] == 503
         emulator.clear_faults()
         client.join(60)
         assert got == [1]
+        wait_status(http, "/startup", 200)
+
+
+def test_a_lazy_start_asks_nothing(emulator, folder):
+    """Google's proxy asks for the engine before it opens a unix socket."""
+    counts = []
+    for program in (peers.auth_proxy(), paths.sidepool()):
+        emulator.reset_records()
+        with Proxy(arguments(emulator.url, "--lazy-refresh", "--unix-socket", folder, NAME), binary=program):
+            counts.append(emulator.count("connectSettings"))
+    assert counts == [1, 0]  # deviation: api-early
 
 
 def test_what_it_says(emulator):
@@ -310,7 +324,23 @@ def test_a_signal_during_the_connection_test(emulator):
         proxy.kill()
 
 
-# ---- Bad command lines
+# ---- Flags without effect, and bad command lines
+
+
+def test_debug_serves_nothing(emulator):
+    port, admin = free_ports(2)
+    args = arguments(emulator.url, "--debug", "--quitquitquit", "--admin-port", str(admin), "--port", str(port), NAME)
+    with Proxy(args) as proxy:
+        assert proxy.find("Ignoring --debug because sidepool has no Go profiles to serve")
+        wait_status(admin, "/debug/pprof/", 404)  # deviation: pprof
+
+
+def test_telemetry_is_refused_unless_it_is_off():
+    error = failed(*arguments(NOWHERE, "--telemetry-project", "p", NAME))
+    assert "--telemetry-project is not supported by sidepool" in error  # deviation: telemetry
+    off = ["--telemetry-project", "p", "--disable-metrics", "--disable-traces"]
+    with Proxy(arguments(NOWHERE, *off, f"{NAME}?port={free_port()}")) as proxy:
+        assert proxy.find("Ignoring --telemetry-project because")
 
 
 def test_a_usage_error_shows_the_usage():

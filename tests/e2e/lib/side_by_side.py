@@ -42,7 +42,7 @@ DEVIATIONS = {
     "telemetry": "export to Cloud Monitoring and Cloud Trace is refused",
     "pprof": "--debug has no profiles of Go to show",
     "api-order": "the settings are asked for before the certificate, not beside it",
-    "api-early": "a start asks the API once for an instance, whatever it listens on",
+    "api-early": "with --lazy-refresh a start asks the API nothing, whatever it listens on",
     "drain": "without --max-sigterm-delay a shutdown lets what runs end, for at most 5 s",
     "idle-clients": "idle clients do not make the exit code 1 when --max-sigterm-delay is over",
     "readiness": "/readiness is 503 from the signal on",
