@@ -384,6 +384,18 @@ def test_addresses_by_query(programs, emulator, query, works):
     assert same(programs, emulator, see) == works
 
 
+def test_own_ip_type_beside_the_flag(programs, emulator):
+    """An instance of the public address only: the error tells which one was wanted."""
+    def see(program):
+        with Running(program, emulator, "--private-ip", names=[f"{NAME}?psc"]) as running:
+            with pytest.raises(psycopg2.OperationalError):
+                who(running)
+            return running.wait_line('does not have IP of type "([A-Z]+)"')[1]
+
+    results = [see(program) for program in programs]
+    assert results == ["PRIVATE", "PSC"]  # deviation: psc-of-an-instance
+
+
 @pytest.mark.parametrize("settings,works", [
     ({}, True), ({"bundle": ["leaf"]}, True), ({"bundle": ["leaf", "intermediate", "root"]}, True), ({"bundle": ["intermediate"]}, True),
     ({"server_cert": "wrong_name"}, False), ({"server_cert": "wrong_ca"}, False), ({"server_cert": "expired"}, False),

@@ -86,6 +86,12 @@ def setting_cases():
 BOOLEANS = [Case(f"bool-{word}", ["--port", "{p0}", f"--private-ip={word}", f"--health-check={word}", "--http-port", "{http}", NAME])
             for word in "1 t T TRUE true True 0 f F FALSE false False".split()]
 PRECEDENCE = [
+    Case("http-address-ipv6", ["--port", "{p0}", "--health-check", "--http-address", "::1", "--http-port", "{http}", NAME],
+         deviation="http-ipv6", ours="exit 1: .*::1.*"),
+    Case("telemetry-project", ["--port", "{p0}", "--telemetry-project", "p", "--disable-metrics", "--disable-traces", NAME]),
+    Case("telemetry-project-alone", ["--port", "{p0}", "--telemetry-project", "p", NAME], deviation="telemetry",
+         ours="exit 1: .*telemetry-project.*"),
+
     Case("flag-over-env", ["--port", "{p0}", NAME], env={"CSQL_PROXY_PORT": "{p1}"}),
     Case("env-over-file", ["--config-file", "proxy.toml", NAME], env={"CSQL_PROXY_PORT": "{p0}"},
          files={"proxy.toml": "port = {p1}\n"}),
@@ -153,8 +159,8 @@ def test_stale_socket(programs, emulator, folder):
         assert os.path.exists(folder / NAME / ".s.PGSQL.5432")
         results.append(outcome(program, args, base, folder))
     google, ours = results
-    assert not google.started and "address already in use" in google.error  # deviation: stale-socket
-    assert ours.started and ours.listening == [(NAME, f"{folder}/{NAME}/.s.PGSQL.5432")], ours
+    assert not google.started and "address already in use" in google.error
+    assert ours.started and ours.listening == [(NAME, f"{folder}/{NAME}/.s.PGSQL.5432")], ours  # deviation: stale-socket
 
 
 # -- the default ports, in a network of their own: on the machine's they belong to others
