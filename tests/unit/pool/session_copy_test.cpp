@@ -77,16 +77,19 @@ TEST_F(Copy, LeavingInTheMiddleOfAnExtendedOneCostsTheServer) {
 
 TEST_F(Copy, NoSplitMatters) {
   const auto bytes = join(extended(), data(), done(), sync(), query("SELECT a"));
-  for_every_split(bytes, [&](const Pieces& pieces) {
-    auto& a = client();
-    for (const auto p : pieces) {
-      a.send(p);
-      settle();
-    }
-    ASSERT_EQ(words_of(a.take()), "1 2 G C:COPY 2 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
-    a.leave();
-    settle();
-  }, 0);
+  for_every_split(
+      bytes,
+      [&](const Pieces& pieces) {
+        auto& a = client();
+        for (const auto p : pieces) {
+          a.send(p);
+          settle();
+        }
+        ASSERT_EQ(words_of(a.take()), "1 2 G C:COPY 2 Z:I T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
+        a.leave();
+        settle();
+      },
+      0);
 }
 
 }  // namespace

@@ -203,7 +203,8 @@ TEST_F(End, ANotificationForNobodyIsNotForwarded) {
             servers_[0].pg.log().end());
 }
 
-// PQ_SMALL_MESSAGE_LIMIT: a message that has to be whole before it is looked at fits into what a driver keeps.
+// PQ_SMALL_MESSAGE_LIMIT: a message that has to be whole before it is looked at fits into what a driver
+// keeps.
 TEST_F(End, ACloseIsAnsweredOrTooLong) {
   auto& a = client();
   const auto longest = raw('C', "S" + std::string(9994, 'n') + std::string(1, '\0'));

@@ -48,7 +48,8 @@ TEST_F(Statements, CloseAndDeallocateForgetAName) {
   EXPECT_EQ(ask(a, "DEALLOCATE s"), "C:DEALLOCATE Z:I");
   EXPECT_EQ(ask(a, "DEALLOCATE s"), "E:26000 Z:I");
   prepare(a, "s", "SELECT c");
-  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "", ""), execute(), sync())), "1 2 C:DEALLOCATE Z:I");
+  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "", ""), execute(), sync())),
+            "1 2 C:DEALLOCATE Z:I");
   EXPECT_EQ(ask(a, run("s")), "E:26000 Z:I");
   prepare(a, "s", "SELECT d");
   EXPECT_EQ(ask(a, "DEALLOCATE ALL"), "C:DEALLOCATE ALL Z:I");
@@ -61,7 +62,8 @@ TEST_F(Statements, TheLeastRecentlyUsedLeavesTheServer) {
   auto& a = client();
   for (const auto* name : {"s1", "s2", "s3"}) prepare(a, name, std::string("SELECT ") + name);
   EXPECT_EQ(servers_[0].pg.statements(), 2U);
-  for (const auto* name : {"s1", "s2", "s3", "s1"}) EXPECT_EQ(ask(a, run(name)), row(std::string("SELECT ") + name));
+  for (const auto* name : {"s1", "s2", "s3", "s1"})
+    EXPECT_EQ(ask(a, run(name)), row(std::string("SELECT ") + name));
   EXPECT_LE(servers_[0].pg.statements(), 2U);
 }
 
@@ -112,25 +114,28 @@ TEST_F(Statements, LimitsAreErrorsOfTheParse) {
 
 TEST_F(Statements, APipelineWithAnErrorTakesBackWhatItSkips) {
   auto& a = client();
-  EXPECT_EQ(ask(a, join(parse("s", "SELECT a"), parse("t", "SELECT syntax"), parse("u", "SELECT u"), sync(), run("s"),
-                        run("u"))),
+  EXPECT_EQ(ask(a, join(parse("s", "SELECT a"), parse("t", "SELECT syntax"), parse("u", "SELECT u"), sync(),
+                        run("s"), run("u"))),
             "1 E:42601 Z:I " + row("SELECT a") + " E:26000 Z:I");
 }
 
 TEST_F(Statements, NoSplitMatters) {
-  const auto bytes = join(parse("s", "SELECT a"), describe('S', "s"), bind("s"), execute(), close('S', "s"), sync(),
-                          run("s"), query("DEALLOCATE s"));
-  for_every_split(bytes, [&](const Pieces& pieces) {
-    auto& a = client();
-    for (const auto p : pieces) {
-      a.send(p);
-      settle();
-    }
-    ASSERT_EQ(words_of(a.take()),
-              "1 t T 2 D:SELECT a,v|parsed in UTC| C:SELECT 1 3 Z:I E:26000 Z:I E:26000 Z:I");
-    a.leave();
-    settle();
-  }, 0);
+  const auto bytes = join(parse("s", "SELECT a"), describe('S', "s"), bind("s"), execute(), close('S', "s"),
+                          sync(), run("s"), query("DEALLOCATE s"));
+  for_every_split(
+      bytes,
+      [&](const Pieces& pieces) {
+        auto& a = client();
+        for (const auto p : pieces) {
+          a.send(p);
+          settle();
+        }
+        ASSERT_EQ(words_of(a.take()),
+                  "1 t T 2 D:SELECT a,v|parsed in UTC| C:SELECT 1 3 Z:I E:26000 Z:I E:26000 Z:I");
+        a.leave();
+        settle();
+      },
+      0);
 }
 
 TEST_F(Statements, LongMessages) {
@@ -159,7 +164,8 @@ TEST_F(Statements, MoreThanTheLedgerHolds) {
   for (int i = 0; i < 4500; ++i) bytes.insert(bytes.end(), one.begin(), one.end());
   const auto words = ask(a, join(bytes, sync()));
   std::size_t rows = 0;
-  for (auto at = words.find("C:SELECT 1"); at != std::string::npos; at = words.find("C:SELECT 1", at + 1)) ++rows;
+  for (auto at = words.find("C:SELECT 1"); at != std::string::npos; at = words.find("C:SELECT 1", at + 1))
+    ++rows;
   EXPECT_EQ(rows, 4500U);
   EXPECT_TRUE(words.ends_with("Z:I"));
   EXPECT_EQ(a.server, nullptr);
