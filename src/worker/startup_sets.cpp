@@ -18,19 +18,19 @@ std::string StartupSets::key_of(const pool::SettingSet& settings) {
 std::optional<StartupSets::Outcome> StartupSets::known(const std::string& key,
                                                        const pool::Settings& reported) {
   std::lock_guard lock(mutex_);
-  if (key == shared_key_ && shared_) return Outcome{nullptr, kShared, shared_reported_};
+  for (std::size_t i = 0; i < shared_.size(); ++i) {
+    if (shared_[i].key == key) return Outcome{nullptr, i + 1, shared_[i].reported};
+  }
   const auto at = entries_.find(key);
   if (at == entries_.end()) return std::nullopt;
   auto& e = at->second;
-  if (++e.clients < 2 || shared_) return Outcome{e.overrides, 0, nullptr};
+  if (++e.clients < 2 || shared_.size() == kMostShared) return Outcome{e.overrides, 0, nullptr};
   auto told = reported ? *reported : pool::SettingSet{};
   for (const auto& [name, value] : e.overrides ? *e.overrides : pool::SettingSet{}) {
     if (told.find(name)) told.set(name, value);
   }
-  shared_key_ = key;
-  shared_ = e.settings;
-  shared_reported_ = std::make_shared<pool::SettingSet>(std::move(told));
-  return Outcome{nullptr, kShared, shared_reported_};
+  shared_.push_back({key, e.settings, std::make_shared<pool::SettingSet>(std::move(told))});
+  return Outcome{nullptr, shared_.size(), shared_.back().reported};
 }
 
 void StartupSets::accepted(const std::string& key, const pool::SettingSet& settings,
@@ -45,16 +45,15 @@ void StartupSets::accepted(const std::string& key, const pool::SettingSet& setti
 
 pool::Settings StartupSets::of(std::uint64_t startup) const {
   std::lock_guard lock(mutex_);
-  return startup == kShared ? shared_ : nullptr;
+  return startup == 0 || startup > shared_.size() ? nullptr : shared_[startup - 1].settings;
 }
 
 pool::Settings StartupSets::note_reported(std::uint64_t startup, pool::SettingSet values) {
   std::lock_guard lock(mutex_);
-  if (startup != kShared) return std::make_shared<pool::SettingSet>(std::move(values));
-  if (!shared_reported_ || !(*shared_reported_ == values)) {
-    shared_reported_ = std::make_shared<pool::SettingSet>(std::move(values));
-  }
-  return shared_reported_;
+  if (startup == 0 || startup > shared_.size()) return std::make_shared<pool::SettingSet>(std::move(values));
+  auto& reported = shared_[startup - 1].reported;
+  if (!reported || !(*reported == values)) reported = std::make_shared<pool::SettingSet>(std::move(values));
+  return reported;
 }
 
 }  // namespace sidepool::worker

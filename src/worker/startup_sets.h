@@ -1,20 +1,21 @@
 // src/worker/startup_sets.h -- the startup settings that a pool's clients bring, what a server made of them,
-// and the one set for which servers of its own are opened.
+// and the sets for which servers of their own are opened.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pool/settings.h"
 
 namespace sidepool::worker {
 
 // Startup parameters are what every RESET returns to, so a server opened with a set belongs to the clients
-// that bring exactly that set: they need no replay (product.md §5). The first set that a second client brings
-// gets servers of its own (a sub-pool inside the pool's bound); all others are replayed on servers opened
-// with the operator's parameters. One such set, because servers cannot change between sets and a bound that
+// that bring exactly that set: they need no replay (product.md §5). The first few sets that a second client
+// brings get servers of their own (sub-pools inside the pool's bound); all others are replayed on servers
+// opened with the operator's parameters. A few, because servers cannot change between sets and a bound that
 // is shared by many would be spent on logins. application_name is left out of sets: its replay costs no round
 // trip.
 //
@@ -45,13 +46,16 @@ class StartupSets {
     pool::Settings settings, overrides;
     std::uint32_t clients = 0;
   };
-  static constexpr std::size_t kMost = 256, kLongest = 4096;
-  static constexpr std::uint64_t kShared = 1;
+  // A sub-pool; its number for the broker is its place plus one. Never removed: servers carry the number.
+  struct Shared {
+    std::string key;
+    pool::Settings settings, reported;
+  };
+  static constexpr std::size_t kMost = 256, kLongest = 4096, kMostShared = 4;
 
   mutable std::mutex mutex_;
   std::map<std::string, Entry> entries_;
-  std::string shared_key_;
-  pool::Settings shared_, shared_reported_;
+  std::vector<Shared> shared_;
 };
 
 }  // namespace sidepool::worker
