@@ -193,6 +193,15 @@ std::string socket_file(std::string_view path, std::string_view instance) {
   return file.append(kSocketPrefix).append("5432");
 }
 
+bool is_name_server(std::string_view text) {
+  if (is_ip(text)) return true;
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos || !parse_port(text.substr(colon + 1))) return false;
+  const auto ip = text.substr(0, colon);
+  if (ip.starts_with('[') && ip.ends_with(']')) return is_ipv6(ip.substr(1, ip.size() - 2));
+  return is_ipv4(ip);
+}
+
 std::string to_string(const Address& address) {
   if (address.is_unix()) return std::string(kUnix).append(address.path);
   return bracketed(address.ip).append(":").append(std::to_string(address.port));

@@ -43,6 +43,9 @@ Read<Host> parse_host(std::string_view text);
 std::string socket_file(std::string_view path, std::string_view instance);
 bool names_socket_file(std::string_view path);
 
+// "IP", "IP:PORT", "IPv6" or "[IPv6]:PORT": a name server.
+bool is_name_server(std::string_view text);
+
 // "127.0.0.1:5432", "[::1]:5432", "unix:/tmp/.s.PGSQL.5432": what the parsers above read back.
 std::string to_string(const Address& address);
 std::string to_string(const Host& host);

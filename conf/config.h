@@ -177,6 +177,7 @@ struct ServerConfig {
   std::uint32_t unix_socket_mode = 0777;
   std::uint32_t listen_backlog = 1024;
   std::uint32_t cancel_mismatch_rate = 10;      // wrong keys per second and worker that cost nothing
+  std::vector<std::string> dns_servers{};       // "IP", "IP:PORT" or "[IPv6]:PORT"; empty: the system's
   Duration dns_ttl = std::chrono::seconds(15);  // how long an answer for `hosts` is used; 0: ask at each dial
   // A listener that cannot be opened at start is logged and left out; it is an error if none is left.
   bool skip_failed_listeners = false;

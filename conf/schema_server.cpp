@@ -57,6 +57,13 @@ constexpr Key kKeys[] = {
          "Cancel requests with a wrong key that are answered at once, per second and thread; the connections "
          "of more are kept open for a second. A right key never waits.",
      .range = {1, 100'000}},
+    {.name = "dns_servers",
+     .field = texts_field<&ServerConfig::dns_servers>,
+     .reload = Reload::Restart,
+     .help =
+         "Name servers to ask instead of the system's: `[\"10.0.0.2\", \"127.0.0.1:5353\"]`. They are asked "
+         "for `hosts`, and for DNS names of instances and their TXT records; not for Google's APIs.",
+     .unset = "those of `/etc/resolv.conf`"},
     {.name = "dns_ttl",
      .field = field<&ServerConfig::dns_ttl>,
      .reload = Reload::Now,

@@ -22,6 +22,7 @@ class Rules {
                "[[upstream]]");
     }
     for (std::size_t i = 0; i < config_.upstreams.size(); ++i) upstream(i);
+    name_servers();
     listeners();
     users();
     cloudsql();
@@ -40,6 +41,15 @@ class Rules {
   }
   static std::string called(const Upstream& up) {
     return up.name.empty() ? "" : "upstream " + in_quotes(up.name) + ": ";
+  }
+
+  void name_servers() {
+    for (const std::string& server : config_.server.dns_servers) {
+      if (!is_name_server(server))
+        complain({"server.dns_servers"}, "dns_servers: " + in_quotes(server) +
+                                             " is not an IP address with or without a port, such as "
+                                             "\"10.0.0.2\" or \"[2001:db8::2]:5353\"");
+    }
   }
 
   void upstream(std::size_t i) {

@@ -21,16 +21,17 @@ set(MAY_pool protocol)
 set(MAY_src/base "")
 set(MAY_src/io src/base src/tls) # io/stream.h is either a plain or a TLS stream
 set(MAY_src/tls src/base src/io)
-set(MAY_src/cloudsql src/base src/io src/tls)
-set(MAY_src/upstream src/base src/io src/tls src/cloudsql protocol pool conf)
+set(MAY_src/dns src/base src/io)
+set(MAY_src/cloudsql src/base src/io src/tls src/dns)
+set(MAY_src/upstream src/base src/io src/tls src/dns src/cloudsql protocol pool conf)
 set(MAY_src/auth src/base protocol pool conf)
 set(MAY_src/metrics src/base)
 set(MAY_src/admin src/base src/metrics)
-set(MAY_src/worker src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics protocol pool conf)
-set(MAY_src/check src/base src/io src/tls src/cloudsql src/upstream src/metrics src/worker protocol conf)
+set(MAY_src/worker src/base src/io src/tls src/dns src/cloudsql src/upstream src/auth src/metrics protocol pool conf)
+set(MAY_src/check src/base src/io src/tls src/dns src/cloudsql src/upstream src/metrics src/worker protocol conf)
 set(MAY_src/cli src/base conf)
 set(MAY_src/commands src/base src/cli)
-set(MAY_src/app src/base src/io src/tls src/cloudsql src/upstream src/auth src/metrics src/admin src/worker src/cli protocol pool conf)
+set(MAY_src/app src/base src/io src/tls src/dns src/cloudsql src/upstream src/auth src/metrics src/admin src/worker src/cli protocol pool conf)
 
 # Third-party header (regular expression) -> files that may include it (regular expression).
 set(CONFINED
@@ -40,7 +41,7 @@ set(CONFINED
     "^nlohmann/" "^src/(cloudsql/([a-z_]+\\.cpp|json_member\\.h)|cli/flat_json\\.cpp)$"
     "^yaml-cpp/" "^src/cli/flat_yaml\\.cpp$"
     "^curl/" "^src/(cloudsql/[a-z_]+|commands/request)\\.cpp$"
-    "^ares" "^src/(cloudsql|upstream)/[a-z_]+\\.cpp$"
+    "^ares" "^src/dns/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
     "^Civet|^civetweb" "^src/admin/[a-z_]+\\.cpp$"
     "^CLI/" "^src/cli/[a-z_]+\\.cpp$"

@@ -134,6 +134,17 @@ bool App::file_changed() {
 void App::on_wake() {
   if (quit_.exchange(false)) end(0, "/quitquitquit received request");
   if (test_) test_->on_wake();
+  std::vector<cloudsql::InstanceKey> moved;
+  {
+    const std::lock_guard lock(moved_mutex_);
+    moved.swap(moved_);
+  }
+  for (const auto& key : moved) {
+    for (const auto& up : shared_.upstreams) {
+      if (up->is_cloudsql() && up->instance_key() == key)
+        workers_[up->index % workers_.size()]->post(worker::RetireServers{up->index});
+    }
+  }
 }
 
 // The same command line again; on any error the running configuration stays.
@@ -200,8 +211,7 @@ admin::Health App::health() {
   h.unready = [this]() -> std::string {
     if (!cloudsql_) return {};
     for (const auto& s : cloudsql_->status()) {
-      if (s.failing && !s.valid)
-        return "no valid certificate for " + s.key.instance.canonical() + ": " + s.last_error;
+      if (s.failing && !s.valid) return "no valid certificate for " + s.key.name() + ": " + s.last_error;
     }
     return {};
   };

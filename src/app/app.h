@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,6 +54,7 @@ class App {
 
   // start.cpp
   Status start_cloudsql();
+  std::shared_ptr<const upstream::SocksProxy> socks_proxy() const;
   Status start_upstreams();
   Status start_workers();
   Status open_doors();
@@ -77,6 +79,7 @@ class App {
   void on_wake();
   void beat();
   void publish_instances();
+  void on_wake();
   bool file_changed();
   void reload();
   void refurnish(const conf::Upstream& conf, std::uint16_t upstream);
@@ -114,7 +117,9 @@ class App {
   protocol::Buffer refusal_;  // for connections that no descriptor is left for
   std::atomic<admin::Life> life_{admin::Life::Starting};
   std::atomic<bool> quit_{false};
-  std::atomic<bool> started_{false};               // every instance has had connection information once
+  std::atomic<bool> started_{false};  // every instance has had connection information once
+  std::mutex moved_mutex_;
+  std::vector<cloudsql::InstanceKey> moved_;       // guarded: DNS names that stand for another instance now
   std::atomic<std::uint32_t> max_client_conn_{0};  // of config_, for the threads of the HTTP servers
   std::vector<struct stat> files_{};               // of invocation_, as last seen
   Ending ending_ = Ending::No;

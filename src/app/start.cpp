@@ -120,14 +120,34 @@ Status App::start_cloudsql() {
         return log::error(text);
     }
   };
+  o.dns_servers = config_->server.dns_servers;
+  o.moved = [this](const cloudsql::InstanceKey& key) {
+    {
+      const std::lock_guard lock(moved_mutex_);
+      moved_.push_back(key);
+    }
+    loop_->wake();
+  };
   auto started = cloudsql::CloudSql::start(std::move(o));
   if (!started) return tl::unexpected(started.error());
   cloudsql_ = std::move(*started);
   return {};
 }
 
+// For connections to instances, as the Auth Proxy has it; one that cannot be used is said and left out.
+std::shared_ptr<const upstream::SocksProxy> App::socks_proxy() const {
+  auto proxy = upstream::SocksProxy::of_environment(inputs_.environment);
+  if (!proxy) {
+    log::warn(proxy.error().what);
+    return nullptr;
+  }
+  if (*proxy) log::info("connections to instances go through the proxy " + (*proxy)->server().text());
+  return *proxy;
+}
+
 Status App::start_upstreams() {
-  resolver_ = std::make_unique<upstream::Resolver>();
+  resolver_ = upstream::Resolver::create(4, config_->server.dns_servers);
+  const auto proxy = socks_proxy();
   resolver_->set_ttl(config_->server.dns_ttl);
   shared_.resolver = resolver_.get();
   shared_.registry = registry_.get();
@@ -135,7 +155,8 @@ Status App::start_upstreams() {
   const auto workers = worker_count(config_->server.workers);
   for (const auto& u : config_->upstreams) {
     const auto index = static_cast<std::uint16_t>(shared_.upstreams.size());
-    auto made = std::make_unique<worker::Upstream>(index, workers, u, cloudsql_.get(), *registry_);
+    auto made = std::make_unique<worker::Upstream>(index, workers, u, cloudsql_.get(), *registry_,
+                                                   u.is_cloudsql() ? proxy : nullptr);
     if (auto ok = made->set_route(u); !ok) return ok;
     if (made->is_cloudsql()) cloudsql_->add(made->instance_key());
     shared_.upstreams.push_back(std::move(made));

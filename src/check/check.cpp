@@ -45,7 +45,7 @@ void check_http(const conf::HttpConfig& http, Report& report) {
 int run(const conf::Config& config, const Environment& environment,
         const std::function<void(std::string_view)>& print) {
   Report report(print);
-  auto dialling = Dialling::create();
+  auto dialling = Dialling::create(config.server.dns_servers);
   if (!dialling) {
     print("Error: " + dialling.error().what);
     return 1;
@@ -55,12 +55,17 @@ int run(const conf::Config& config, const Environment& environment,
                                     [](const conf::Upstream& u) { return u.is_cloudsql(); });
   if (cloudsql) {
     report.section("Google");
-    google.emplace(upstream::source_options(config.cloudsql, SIDEPOOL_VERSION));
+    auto options = upstream::source_options(config.cloudsql, SIDEPOOL_VERSION);
+    options.dns_servers = config.server.dns_servers;
+    google.emplace(std::move(options));
     google->open(report);
   }
   metrics::Registry registry(1, {});
   const Login login = login_of(environment);
-  const Means means{google ? &*google : nullptr, **dialling, login, config.users, registry};
+  auto proxy = upstream::SocksProxy::of_environment(environment);
+  if (!proxy && cloudsql) report.failed(Subject::Route, proxy.error().what, "Correct ALL_PROXY, or unset it");
+  const Means means{google ? &*google : nullptr,         **dialling, login, config.users, registry,
+                    proxy && cloudsql ? *proxy : nullptr};
   for (const auto& upstream : config.upstreams) UpstreamCheck(upstream, means, report).run();
   check_http(config.http, report);
   const unsigned failures = report.failures();

@@ -55,10 +55,10 @@ struct LoginOwner final : upstream::Connector::Owner {
 
 }  // namespace
 
-Result<std::unique_ptr<Dialling>> Dialling::create() {
+Result<std::unique_ptr<Dialling>> Dialling::create(const std::vector<std::string>& dns_servers) {
   auto loop = io::Loop::create();
   if (!loop) return tl::unexpected(loop.error());
-  return std::unique_ptr<Dialling>(new Dialling(std::move(*loop)));
+  return std::unique_ptr<Dialling>(new Dialling(std::move(*loop), dns_servers));
 }
 
 template <class Over>
@@ -73,7 +73,7 @@ Result<upstream::Addresses> Dialling::resolve(const upstream::Endpoint& endpoint
     TimerNode alarm{[](TimerNode&) noexcept {}};  // ends the turn's sleep
   } lookup;
   upstream::Resolution resolution;
-  const auto started = resolution.start(resolver_, *loop_, endpoint, &lookup,
+  const auto started = resolution.start(*resolver_, *loop_, endpoint, &lookup,
                                         [](void* owner, Result<upstream::Addresses> found) noexcept {
                                           static_cast<Lookup*>(owner)->result.emplace(std::move(found));
                                         });
@@ -90,7 +90,7 @@ Result<upstream::Addresses> Dialling::resolve(const upstream::Endpoint& endpoint
 
 Dialling::Dialled Dialling::dial(upstream::Route route, Duration most) {
   DialOwner owner;
-  upstream::Dialer dialer(*loop_, resolver_, owner);
+  upstream::Dialer dialer(*loop_, *resolver_, owner);
   loop_->turn(false);  // the loop's time stood still between the checks
   dialer.start(std::move(route), steady_now() + most);
   turn_until([&] { return owner.result.has_value(); });
@@ -100,7 +100,7 @@ Dialling::Dialled Dialling::dial(upstream::Route route, Duration most) {
 Dialling::LoggedIn Dialling::login(upstream::Route route, protocol::LoginParameters parameters,
                                    const std::optional<conf::Secret>& password, Duration most) {
   LoginOwner owner(password);
-  upstream::Connector connector(*loop_, resolver_, owner);
+  upstream::Connector connector(*loop_, *resolver_, owner);
   loop_->turn(false);
   connector.start(std::move(route), std::move(parameters), steady_now() + most);
   turn_until([&] { return owner.result.has_value(); });

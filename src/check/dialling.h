@@ -19,7 +19,8 @@ namespace sidepool::check {
 class Dialling {
  public:
   // Fails when the process is out of file descriptors.
-  static Result<std::unique_ptr<Dialling>> create();
+  // `dns_servers` as in the configuration.
+  static Result<std::unique_ptr<Dialling>> create(const std::vector<std::string>& dns_servers);
 
   Result<upstream::Addresses> resolve(const upstream::Endpoint& endpoint, Duration most);
 
@@ -33,12 +34,13 @@ class Dialling {
                  const std::optional<conf::Secret>& password, Duration most);
 
  private:
-  explicit Dialling(std::unique_ptr<io::Loop> loop) : loop_(std::move(loop)) {}
+  Dialling(std::unique_ptr<io::Loop> loop, const std::vector<std::string>& dns_servers)
+      : loop_(std::move(loop)), resolver_(upstream::Resolver::create(1, dns_servers)) {}
   template <class Over>
   void turn_until(Over over);
 
   std::unique_ptr<io::Loop> loop_;
-  upstream::Resolver resolver_{1};
+  std::unique_ptr<upstream::Resolver> resolver_;
 };
 
 // For Cloud SQL, whose TLS 1.3 refuses a client certificate only behind a handshake that went well: sends an

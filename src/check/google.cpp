@@ -50,7 +50,8 @@ Google::Google(cloudsql::SourceOptions options)
     : credentials_(std::move(options.credentials)),
       environment_(std::move(options.environment)),
       api_options_(std::move(options.api)),
-      http_(std::make_unique<cloudsql::CurlHttp>(stopping_)) {
+      dns_servers_(std::move(options.dns_servers)),
+      http_(std::make_unique<cloudsql::CurlHttp>(stopping_, cloudsql::process_http_proxies())) {
   if (api_options_.endpoint.empty())
     api_options_.endpoint = cloudsql::default_endpoint(credentials_, environment_);
 }
@@ -118,9 +119,42 @@ void Google::tell_failure(const Error& error, Report& report) {
   }
 }
 
+std::optional<cloudsql::ReachedInstance> Google::reach(const cloudsql::InstanceKey& key, Report& report) {
+  std::optional<cloudsql::ReachedInstance> reached;
+  if (key.dns_name.empty()) {
+    reached = cloudsql::ReachedInstance{key.instance};
+  } else {
+    auto answer = cloudsql::look_up(key.dns_name, cloudsql::system_lookups(dns::Client{dns_servers_}));
+    if (!answer) {
+      report.failed(Subject::Name, answer.error().what, cloudsql::remedy(answer.error()));
+      return std::nullopt;
+    }
+    if (const auto* instance = std::get_if<cloudsql::InstanceName>(&answer->target)) {
+      reached = cloudsql::ReachedInstance{*instance, answer->host};
+    } else if (ready_) {
+      const auto call = caller();
+      const auto admin = tokens_->get(Scope::Admin, call);
+      auto found = admin ? api_->resolve(std::get<cloudsql::GoogleName>(answer->target), **admin, call)
+                         : cloudsql::CallResult<cloudsql::InstanceName>{tl::unexpected(admin.error())};
+      if (!found) {
+        report.failed(Subject::Name, found.error().error.what, remedy_of_api(found.error().error));
+        return std::nullopt;
+      }
+      reached = cloudsql::ReachedInstance{std::move(*found), answer->host};
+    } else {
+      report.skipped(Subject::Name, "there is no access token");
+      return std::nullopt;
+    }
+  }
+  const auto& i = reached->instance;
+  report.ok(Subject::Name, (reached->dns_name.empty() ? "" : reached->dns_name + " stands for ") +
+                               "project " + i.project + ", region " + i.region + ", instance " + i.instance);
+  return reached;
+}
+
 cloudsql::InfoPtr Google::ask(const cloudsql::InstanceKey& key, Report& report) {
-  report.ok(Subject::Name, "project " + key.instance.project + ", region " + key.instance.region +
-                               ", instance " + key.instance.instance);
+  auto reached = reach(key, report);
+  if (!reached) return nullptr;
   if (!ready_) {
     report.skipped(Subject::Api, "there is no access token");
     return nullptr;
@@ -131,7 +165,7 @@ cloudsql::InfoPtr Google::ask(const cloudsql::InstanceKey& key, Report& report) 
     report.failed(Subject::Token, admin.error().error.what, cloudsql::remedy(admin.error().error));
     return nullptr;
   }
-  auto settings = api_->connect_settings(key.instance, **admin, call);
+  auto settings = api_->connect_settings(reached->instance, **admin, call);
   if (!settings) {
     tell_failure(settings.error().error, report);
     return nullptr;
@@ -151,14 +185,16 @@ cloudsql::InfoPtr Google::ask(const cloudsql::InstanceKey& key, Report& report) 
     return nullptr;
   }
   const auto pem =
-      api_->ephemeral_cert(key.instance, cloudsql::public_key_pem(key_.get()), **admin, login, call);
+      api_->ephemeral_cert(reached->instance, cloudsql::public_key_pem(key_.get()), **admin, login, call);
   if (!pem) {
     tell_failure(pem.error().error, report);
     return nullptr;
   }
   const std::string version = settings->database_version;
   const auto* login_end = login && login->expires ? &*login->expires : nullptr;
-  auto info = cloudsql::make_connection_info(key, 1, std::move(*settings), *pem, key_.get(), login_end);
+  const std::string region = reached->instance.region;
+  auto info = cloudsql::make_connection_info(key, std::move(*reached), 1, std::move(*settings), *pem,
+                                             key_.get(), login_end);
   if (!info) {
     tell_failure(info.error(), report);
     return nullptr;
@@ -166,7 +202,7 @@ cloudsql::InfoPtr Google::ask(const cloudsql::InstanceKey& key, Report& report) 
   report.ok(Subject::Api, "it answers and is enabled");
   report.ok(Subject::Scopes, "the token is accepted");
   report.ok(Subject::Roles, "the principal may read the instance's settings and get certificates");
-  report.ok(Subject::Instance, version + " in " + key.instance.region);
+  report.ok(Subject::Instance, version + " in " + region);
   if (login)
     report.ok(Subject::LoginToken, "asked for scope " + scope_name(Scope::Login) + ", " + lifetime(*login));
   return std::move(*info);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/check/report.h"
 #include "src/cloudsql/api.h"
@@ -18,7 +19,7 @@ namespace sidepool::check {
 // that the step that fails has a name. Nothing is retried beyond what one refresh retries.
 class Google {
  public:
-  // Of the options only credentials, environment and api count.
+  // Of the options only credentials, environment, api and dns_servers count.
   explicit Google(cloudsql::SourceOptions options);
 
   // Credentials, principal and the token for API calls, once for all instances. False: nothing else can be
@@ -33,11 +34,14 @@ class Google {
 
  private:
   cloudsql::Caller caller();
+  // The instance that is configured, or that the DNS name stands for.
+  std::optional<cloudsql::ReachedInstance> reach(const cloudsql::InstanceKey& key, Report& report);
   void tell_failure(const Error& error, Report& report);
 
   cloudsql::CredentialOptions credentials_;
   cloudsql::Environment environment_;
   cloudsql::ApiOptions api_options_;
+  const std::vector<std::string> dns_servers_;
   std::atomic<bool> stopping_{false};
   std::unique_ptr<cloudsql::CurlHttp> http_;
   std::optional<cloudsql::TokenCache> tokens_;

@@ -19,10 +19,23 @@ constexpr std::array<Subject, 6> kOfGoogle{Subject::Api,      Subject::Scopes,  
                                            Subject::Instance, Subject::LoginToken, Subject::IpType};
 constexpr std::array<Subject, 3> kOfTheWay{Subject::Route, Subject::Certificate, Subject::Login};
 
-std::string_view type_name(conf::IpType type) { return type == conf::IpType::Private ? "private" : "public"; }
+std::string_view type_name(conf::IpType type) {
+  switch (type) {
+    case conf::IpType::Public:
+      return "public";
+    case conf::IpType::Private:
+      return "private";
+    case conf::IpType::Psc:
+      return "PSC";
+    case conf::IpType::Auto:
+      return "public or private";
+  }
+  return "public";
+}
 
 Reach reach_of(const conf::Upstream& conf) {
   if (!conf.is_cloudsql()) return Reach::Host;
+  if (conf.ip_type == conf::IpType::Psc) return Reach::Psc;
   return conf.ip_type == conf::IpType::Private ? Reach::PrivateIp : Reach::PublicIp;
 }
 
@@ -39,7 +52,10 @@ std::string end_of(const X509* certificate) {
 }  // namespace
 
 UpstreamCheck::UpstreamCheck(const conf::Upstream& conf, const Means& means, Report& report)
-    : conf_(conf), means_(means), report_(report), upstream_(0, 1, conf, nullptr, means.registry) {}
+    : conf_(conf),
+      means_(means),
+      report_(report),
+      upstream_(0, 1, conf, nullptr, means.registry, conf.is_cloudsql() ? means.proxy : nullptr) {}
 
 void UpstreamCheck::run() {
   report_.section(conf_.is_cloudsql() ? conf_.instance : conf_.name);
@@ -66,12 +82,12 @@ void UpstreamCheck::run() {
 }
 
 std::optional<upstream::Route> UpstreamCheck::route_of_instance() {
-  auto name = cloudsql::InstanceName::parse(conf_.instance);
-  if (!name) {
-    report_.failed(Subject::Name, name.error().what, "Write PROJECT:REGION:INSTANCE");
+  const auto key = cloudsql::InstanceKey::parse(conf_.instance, conf_.auto_iam_authn);
+  if (!key) {
+    report_.failed(Subject::Name, key.error().what, "Write PROJECT:REGION:INSTANCE");
     return std::nullopt;
   }
-  const auto info = means_.google->ask({std::move(*name), conf_.auto_iam_authn}, report_);
+  const auto info = means_.google->ask(*key, report_);
   if (!info) return std::nullopt;
   if (auto ok = upstream_.set_route(conf_); !ok) {
     report_.failed(Subject::IpType, ok.error().what);
@@ -98,7 +114,16 @@ std::optional<upstream::Route> UpstreamCheck::route_of_hosts() {
 std::vector<upstream::Endpoint> UpstreamCheck::check_ways(const upstream::Route& route) {
   std::vector<upstream::Endpoint> reached;
   for (const auto& endpoint : route.endpoints) {
+    if (route.proxy && route.otherwise.empty() && !route.proxy->bypassed_by(endpoint.host)) {
+      if (check_way(route, endpoint)) reached.push_back(endpoint);  // a name is the proxy's business
+      continue;
+    }
     const auto addresses = means_.dialling.resolve(endpoint, conf_.pool.server_connect_timeout);
+    if (!addresses && !route.otherwise.empty()) {  // the name of the instance: it need not have any
+      auto others = route;
+      others.endpoints = std::exchange(others.otherwise, {});
+      return check_ways(others);
+    }
     if (!addresses) {
       report_.failed(Subject::Route, addresses.error().what,
                      remedy_of_route(addresses.error(), reach_of(conf_)));
@@ -116,6 +141,7 @@ std::vector<upstream::Endpoint> UpstreamCheck::check_ways(const upstream::Route&
 bool UpstreamCheck::check_way(const upstream::Route& route, const upstream::Endpoint& to) {
   auto one = route;
   one.endpoints = {to};
+  one.otherwise.clear();
   auto dialled = means_.dialling.dial(std::move(one), conf_.pool.server_connect_timeout);
   std::string where = to.text();
   if (!to.address.empty() && to.address != to.host) where += " (" + to.address + ")";

@@ -1,5 +1,6 @@
 // src/check/upstream_check.h -- the checks of one upstream, from its name to a login.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,7 +26,8 @@ struct Means {
   Dialling& dialling;
   const Login& login;
   const std::vector<conf::User>& users;
-  metrics::Registry& registry;  // that worker::Upstream counts in
+  metrics::Registry& registry;                        // that worker::Upstream counts in
+  std::shared_ptr<const upstream::SocksProxy> proxy;  // to instances; may be null
 };
 
 class UpstreamCheck {

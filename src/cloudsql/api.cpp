@@ -83,10 +83,14 @@ SqlAdmin::SqlAdmin(ApiOptions options) : options_(std::move(options)) {
 }
 
 HttpRequest SqlAdmin::request(const InstanceName& name, std::string_view tail, const Token& admin) const {
+  std::string path =
+      "projects/" + percent_encode(name.project) + "/instances/" + percent_encode(name.instance);
+  return request(std::move(path += tail), admin);
+}
+
+HttpRequest SqlAdmin::request(std::string path, const Token& admin) const {
   HttpRequest r;
-  r.url = options_.endpoint + "sql/v1beta4/projects/" + percent_encode(name.project) + "/instances/" +
-          percent_encode(name.instance);
-  r.url += tail;
+  r.url = options_.endpoint + "sql/v1beta4/" + std::move(path);
   r.url += kQuery;
   r.headers = {"User-Agent: " + options_.user_agent,
                "X-Goog-Api-Client: gl-cpp/20 " + options_.user_agent.substr(0, options_.user_agent.find(' ')),
@@ -106,6 +110,20 @@ CallResult<ConnectSettings> SqlAdmin::connect_settings(const InstanceName& name,
   if (auto ok = check_settings(name, *settings); !ok)
     return tl::unexpected(unusable(std::move(ok.error()), what));
   return std::move(*settings);
+}
+
+CallResult<InstanceName> SqlAdmin::resolve(const GoogleName& name, const Token& admin,
+                                           const Caller& caller) const {
+  const std::string what = "failed to resolve the DNS name " + name.name;
+  const std::string path = "locations/" + percent_encode(name.region) + "/dns/" + percent_encode(name.name) +
+                           ":resolveConnectSettings";
+  const auto response = call(request(path, admin), what, caller);
+  if (!response) return tl::unexpected(response.error());
+  auto found = read_connection_name(response->body);
+  if (!found) return tl::unexpected(unusable(std::move(found.error()), what));
+  auto parsed = InstanceName::parse(*found);
+  if (!parsed) return tl::unexpected(unusable(std::move(parsed.error()), what));
+  return std::move(*parsed);
 }
 
 CallResult<std::string> SqlAdmin::ephemeral_cert(const InstanceName& name, std::string_view public_key_pem,

@@ -1,9 +1,10 @@
-// cloudsql/api.h -- the two calls of the SQL Admin API that a connection needs.
+// cloudsql/api.h -- the calls of the SQL Admin API that a connection needs.
 #pragma once
 #include <string>
 #include <string_view>
 
 #include "src/cloudsql/call.h"
+#include "src/cloudsql/dns_name.h"
 #include "src/cloudsql/instance.h"
 #include "src/cloudsql/json_text.h"
 #include "src/cloudsql/token.h"
@@ -30,8 +31,12 @@ class SqlAdmin {
   CallResult<std::string> ephemeral_cert(const InstanceName& name, std::string_view public_key_pem,
                                          const Token& admin, const Token* login, const Caller& caller) const;
 
+  // The instance that one of Google's own names belongs to.
+  CallResult<InstanceName> resolve(const GoogleName& name, const Token& admin, const Caller& caller) const;
+
  private:
   HttpRequest request(const InstanceName& name, std::string_view tail, const Token& admin) const;
+  HttpRequest request(std::string path, const Token& admin) const;
 
   ApiOptions options_;
 };

@@ -47,13 +47,18 @@ constexpr std::array<std::pair<int, std::string_view>, 5> kByStatus = {{
 }};
 
 // Reasons of our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kByReason = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kByReason = {{
     {"no_credentials",
      "Give --credentials-file or --token, set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth "
      "application-default "
      "login."},
+    {"name", "Give the DNS name a TXT record that holds PROJECT:REGION:INSTANCE and nothing else."},
+    {"dns", "Check the name servers (/etc/resolv.conf, dns_servers) and the way to them."},
     {"region_mismatch", "Use the region that the instance is in."},
-    {"no_address", "Use the IP type that the instance has, or give it the one that is wanted."},
+    {"no_address",
+     "Use an IP type that the instance has (ip_type, --private-ip, --psc, --auto-ip), or give it the one "
+     "that is "
+     "wanted."},
     {"clock", "Check this machine's clock."},
     {"resolve",
      "Check DNS and the egress of this machine (Private Google Access for a VM without public IP)."},

@@ -32,8 +32,8 @@ std::string listed_types(const ConnectionInfo& info) {
 
 tl::unexpected<Error> no_address(const ConnectionInfo& info, std::string_view type) {
   return fail(Errc::Config,
-              "config error: instance does not have IP of type \"" + std::string{type} + "\", it has " +
-                  listed_types(info) + " (connection name = \"" + info.key.instance.canonical() + "\")",
+              "config error: instance does not have IP of type \"" + std::string{type} +
+                  "\" (connection name = \"" + info.reached.text() + "\"), it has " + listed_types(info),
               0, "no_address");
 }
 
@@ -59,9 +59,9 @@ Result<std::vector<std::string>> targets(const ConnectionInfo& info, IpType type
   return info.psc_names;
 }
 
-Result<InfoPtr> make_connection_info(const InstanceKey& key, std::uint64_t epoch, ConnectSettings&& settings,
-                                     std::string_view certificate_pem, EVP_PKEY* private_key,
-                                     const WallTime* login_expires) {
+Result<InfoPtr> make_connection_info(const InstanceKey& key, ReachedInstance&& reached, std::uint64_t epoch,
+                                     ConnectSettings&& settings, std::string_view certificate_pem,
+                                     EVP_PKEY* private_key, const WallTime* login_expires) {
   const auto bio = tls::memory_bio(certificate_pem);
   const tls::CertPtr cert{bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr};
   if (!cert) {
@@ -70,8 +70,10 @@ Result<InfoPtr> make_connection_info(const InstanceKey& key, std::uint64_t epoch
   }
   const auto end = not_after(cert.get());
   if (!end) return fail(Errc::Api, "the client certificate has no end of validity", 0, "malformed");
+  // The name by which it was found, else what its settings say (cloudsql.md §1.10).
+  const std::string& server_name = reached.dns_name.empty() ? settings.server_name : reached.dns_name;
   auto context = tls::instance_context(
-      {cert.get(), private_key, settings.ca_bundle, {settings.server_name, key.instance.common_name()}});
+      {cert.get(), private_key, settings.ca_bundle, {server_name, reached.instance.common_name()}});
   if (!context) return tl::unexpected(std::move(context.error()));
   ConnectionInfo info;
   info.key = key;
@@ -79,7 +81,8 @@ Result<InfoPtr> make_connection_info(const InstanceKey& key, std::uint64_t epoch
   info.public_ip = std::move(settings.public_ip);
   info.private_ip = std::move(settings.private_ip);
   info.psc_names = std::move(settings.psc_names);
-  info.sni = tls::sni_name(settings.server_name);
+  info.sni = tls::sni_name(server_name);
+  info.reached = std::move(reached);
   info.ca_bundle = std::move(settings.ca_bundle);
   info.context = std::move(*context);
   info.expires = login_expires ? std::min(*end, *login_expires) : *end;

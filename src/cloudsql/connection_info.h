@@ -21,6 +21,7 @@ enum class IpType : std::uint8_t { Public, Private, Psc, Auto };
 
 struct ConnectionInfo {
   InstanceKey key;
+  ReachedInstance reached;
   std::uint64_t epoch = 0;  // grows with every certificate of the process
   std::string public_ip, private_ip;
   std::vector<std::string> psc_names;
@@ -35,13 +36,14 @@ struct ConnectionInfo {
 };
 using InfoPtr = std::shared_ptr<const ConnectionInfo>;
 
-// The hosts to dial at kServerPort, in order; an error that says which types the instance has.
+// The hosts to dial at kServerPort, in order; an error that says which types the instance has. Addresses of
+// the DNS name by which the instance was reached come before them.
 Result<std::vector<std::string>> targets(const ConnectionInfo& info, IpType type);
 
 // Puts settings and certificate together; the context is ready for handshakes. `login_expires`: nullptr
 // without IAM or when the token's end is not known.
-Result<InfoPtr> make_connection_info(const InstanceKey& key, std::uint64_t epoch, ConnectSettings&& settings,
-                                     std::string_view certificate_pem, EVP_PKEY* private_key,
-                                     const WallTime* login_expires);
+Result<InfoPtr> make_connection_info(const InstanceKey& key, ReachedInstance&& reached, std::uint64_t epoch,
+                                     ConnectSettings&& settings, std::string_view certificate_pem,
+                                     EVP_PKEY* private_key, const WallTime* login_expires);
 
 }  // namespace sidepool::cloudsql

@@ -100,11 +100,11 @@ const char* reason_of(CURLcode code) noexcept {
   }
 }
 
-std::string part_of(const std::string& url, CURLUPart part) {
+std::string part_of(const std::string& url, CURLUPart part, unsigned flags = 0) {
   const std::unique_ptr<CURLU, UrlFree> parsed{curl_url()};
   char* text = nullptr;
   if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
-      curl_url_get(parsed.get(), part, &text, 0) != CURLUE_OK)
+      curl_url_get(parsed.get(), part, &text, flags) != CURLUE_OK)
     return {};
   std::string out = text;
   curl_free(text);
@@ -146,10 +146,12 @@ HttpRequest HttpRequest::within(std::chrono::milliseconds most) const {
 
 struct CurlHttp::Handle {
   const std::atomic<bool>* stopping;
+  const HttpProxies proxies;
   CURL* curl;
   std::array<char, CURL_ERROR_SIZE> error{};
 
-  explicit Handle(const std::atomic<bool>& stop) : stopping(&stop), curl(nullptr) {
+  Handle(const std::atomic<bool>& stop, HttpProxies p)
+      : stopping(&stop), proxies(std::move(p)), curl(nullptr) {
     static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
     if (once == CURLE_OK) curl = curl_easy_init();
   }
@@ -174,7 +176,13 @@ struct CurlHttp::Handle {
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, stopping);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-    if (!request.use_proxy || is_loopback_url(request.url)) curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    // Both are set, so that curl does not look into the environment itself, where its rules are others.
+    const std::string proxy{
+        request.use_proxy ? proxies.for_request(part_of(request.url, CURLUPART_SCHEME), host_of(request.url),
+                                                part_of(request.url, CURLUPART_PORT, CURLU_DEFAULT_PORT))
+                          : std::string_view{}};
+    curl_easy_setopt(curl, CURLOPT_PROXY, proxy.c_str());
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
     if (request.method == HttpRequest::Method::Put) {
       curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
     } else if (request.method == HttpRequest::Method::Post) {
@@ -185,7 +193,8 @@ struct CurlHttp::Handle {
   }
 };
 
-CurlHttp::CurlHttp(const std::atomic<bool>& stopping) : handle_(std::make_unique<Handle>(stopping)) {}
+CurlHttp::CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies)
+    : handle_(std::make_unique<Handle>(stopping, std::move(proxies))) {}
 CurlHttp::CurlHttp(CurlHttp&&) noexcept = default;
 CurlHttp::~CurlHttp() = default;
 

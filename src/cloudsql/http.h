@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/base/result.h"
+#include "src/cloudsql/http_proxy.h"
 #include "src/cloudsql/secret.h"
 
 namespace sidepool::cloudsql {
@@ -20,7 +21,7 @@ struct HttpRequest {
   std::vector<SecretText> secret_headers{};  // the same, wiped after use
   SecretText bearer{};                       // sent as "Authorization: Bearer …" when not empty
   SecretText body{};                         // of a Post
-  // Proxies of the environment (HTTPS_PROXY, NO_PROXY, …) as curl reads them; never for loopback addresses.
+  // False: not through a proxy, whatever HttpProxies says.
   bool use_proxy = true;
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds timeout{30'000};
@@ -46,7 +47,7 @@ inline constexpr std::size_t kMaxHttpBody = 1 << 20;
 // sends it).
 class CurlHttp {
  public:
-  explicit CurlHttp(const std::atomic<bool>& stopping);
+  explicit CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies = {});
   CurlHttp(CurlHttp&&) noexcept;
   ~CurlHttp();
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "src/cloudsql/dns_name.h"
+
 namespace sidepool::cloudsql {
 namespace {
 
@@ -48,9 +50,6 @@ tl::unexpected<Error> refuse(std::string_view text, std::string_view why) {
 Result<InstanceName> InstanceName::parse(std::string_view text) {
   constexpr std::string_view kExpected = "invalid instance connection name, expected PROJECT:REGION:INSTANCE";
   if (text.empty() || text.size() > kMaxName) return refuse(text, kExpected);
-  if (text.find(':') == std::string_view::npos && text.find('.') != std::string_view::npos)
-    return refuse(text,
-                  "a DNS name cannot be used as an instance connection name, give PROJECT:REGION:INSTANCE");
   const auto parts = split(text);
   if (parts.size() < 3 || parts.size() > 4 || !std::all_of(parts.begin(), parts.end(), plausible))
     return refuse(text, kExpected);
@@ -60,6 +59,22 @@ Result<InstanceName> InstanceName::parse(std::string_view text) {
   project += ':';
   project += parts[1];
   return InstanceName{std::move(project), std::string{parts[2]}, std::string{parts[3]}};
+}
+
+Result<InstanceKey> InstanceKey::parse(std::string_view text, bool iam) {
+  if (text.find(':') != std::string_view::npos) {
+    auto name = InstanceName::parse(text);
+    if (!name) return tl::unexpected(std::move(name.error()));
+    return InstanceKey{std::move(*name), iam};
+  }
+  std::string name{text};
+  // One of Google's own is known in any case; of all others only lower case is a name, as in the original.
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (!google_name(name) && !is_domain_name(text))
+    return refuse(
+        text, "invalid connection name, expected PROJECT:REGION:INSTANCE format or valid DNS domain name");
+  return InstanceKey{{}, iam, std::move(name)};
 }
 
 }  // namespace sidepool::cloudsql

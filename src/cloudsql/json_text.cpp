@@ -94,6 +94,12 @@ Result<ConnectSettings> read_connect_settings(std::string_view json) {
   return out;
 }
 
+Result<std::string> read_connection_name(std::string_view json) {
+  std::string name = text(parse_object(json), "connectionName");
+  if (name.empty()) return fail(Errc::Api, "the answer holds no connection name", 0, "malformed");
+  return name;
+}
+
 Result<std::string> read_ephemeral_cert(std::string_view json) {
   const Json j = parse_object(json);
   const Json* cert = j.is_null() ? nullptr : member(j, "ephemeralCert");

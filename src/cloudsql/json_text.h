@@ -27,6 +27,9 @@ struct ConnectSettings {
 };
 Result<ConnectSettings> read_connect_settings(std::string_view json);
 
+// connectionName of resolveConnectSettings: PROJECT:REGION:INSTANCE.
+Result<std::string> read_connection_name(std::string_view json);
+
 // ephemeralCert.cert, PEM.
 Result<std::string> read_ephemeral_cert(std::string_view json);
 // {"public_key":…,"access_token":…}; the second only when there is a login token.

@@ -147,6 +147,11 @@ void RefreshSchedule::force(Now now) noexcept {
   if (failures_ == 0) next_ = std::min(next_, now.boot);
 }
 
+void RefreshSchedule::replaced(Now now) noexcept {
+  failures_ = 0;
+  next_ = now.boot;
+}
+
 void RefreshSchedule::suspect(Now now) noexcept {
   suspect_ = true;
   force(now);

@@ -80,6 +80,9 @@ class RefreshSchedule {
   // A dial failed, or the clock jumped: fetch soon (the address may have changed). What is there keeps being
   // served.
   void force(Now now) noexcept;
+  // What is there is about to be replaced by something of another kind: fetch it now, and what failed before
+  // says nothing about it. What is there is served until then.
+  void replaced(Now now) noexcept;
   // The server refused the certificate: clients wait for a new one if one may be fetched now, else get this
   // one.
   void suspect(Now now) noexcept;

@@ -75,16 +75,21 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
       lazy_(options.lazy),
       now_(options.now ? std::move(options.now) : system_now),
       token_info_url_(std::move(token_info_url)),
+      moved_(std::move(options.moved)),
+      dns_(options.dns.txt ? std::move(options.dns)
+                           : system_lookups(dns::Client{std::move(options.dns_servers), &stopping_})),
       send_(std::move(options.send)),
       run_(std::move(options.run)),
       random_(options.random ? std::move(options.random) : system_random()),
       tokens_(std::move(credentials), std::move(reload)),
       api_(std::move(options.api)),
-      key_(std::move(options.key)) {
+      key_(std::move(options.key)),
+      names_(
+          dns_, now_, [this](const std::string& name, const NameAnswer& answer) { renamed(name, answer); },
+          [this](std::string_view text) { log(LogLevel::Warning, text); }) {
   if (!send_)
-    send_ = [curl = std::make_shared<CurlHttp>(stopping_)](const HttpRequest& request) {
-      return curl->send(request);
-    };
+    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies())](
+                const HttpRequest& request) { return curl->send(request); };
   if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
 }
 
@@ -111,6 +116,12 @@ void CloudSql::remove(const InstanceKey& key) {
                             fail(Errc::Config, "the instance is no longer configured", 0, "removed"));
     found->second->waiters.clear();
     entries_.erase(found);
+    const bool named = std::any_of(entries_.begin(), entries_.end(),
+                                   [&](const auto& e) { return e.first.dns_name == key.dns_name; });
+    if (!named) {
+      answers_.erase(key.dns_name);
+      names_.forget(key.dns_name);
+    }
   }
   changed_.notify_one();
 }
@@ -176,6 +187,7 @@ void CloudSql::wake() {
     woken_ = true;
   }
   changed_.notify_one();
+  names_.wake();
 }
 
 void CloudSql::stop() {
@@ -185,6 +197,7 @@ void CloudSql::stop() {
     stopped_ = true;
   }
   changed_.notify_all();
+  names_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -304,13 +317,16 @@ BootTime CloudSql::next_wake(Now now) const {
 void CloudSql::refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock) {
   const Now started = now_();
   entry->schedule.started(started);
+  auto answer = answer_in_use(entry->key, started);
   lock.unlock();
-  auto result = fetch(*entry);
+  auto result = fetch(*entry, answer);
   const bool done = result.has_value();
   lock.lock();
   auto settled = settle(*entry, std::move(result), started);
+  if (answer && outdated(entry->key, *answer)) entry->schedule.replaced(started);
   lock.unlock();
   if (!settled.news.empty()) log(settled.level, settled.news);
+  if (settled.moved && moved_) moved_(entry->key);
   deliver(std::move(settled.answers));
   if (done) learn_principal();  // last, so that nobody waits for it
   lock.lock();
@@ -318,16 +334,17 @@ void CloudSql::refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock
 
 CloudSql::Settled CloudSql::settle(Entry& entry, CallResult<InfoPtr> result, Now started) {
   const Now now = now_();
-  const std::string name = entry.key.instance.canonical();
+  const std::string name = entry.key.name();
   Settled out;
   if (result && entry.schedule.succeeded(now, (*result)->expires, random_())) {
+    out.moved = entry.info && entry.info->reached.instance != (*result)->reached.instance;
     entry.info = std::move(*result);
     entry.stats.expires = entry.info->expires;
     entry.stats.last_refresh = now.boot - started.boot;
-    const bool news = ++entry.stats.successes == 1 || !entry.stats.last_error.empty();
+    const bool news = ++entry.stats.successes == 1 || !entry.stats.last_error.empty() || out.moved;
     out.level = news ? LogLevel::Info : LogLevel::Debug;
     out.news =
-        "fetched connection information of " + name + ", valid for " +
+        "fetched connection information of " + entry.info->reached.text() + ", valid for " +
         std::to_string(std::chrono::floor<std::chrono::seconds>(entry.info->expires - now.wall).count()) +
         " s";
     entry.stats.last_error.clear();

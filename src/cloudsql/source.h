@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -20,13 +21,15 @@
 #include "src/cloudsql/connection_info.h"
 #include "src/cloudsql/credentials.h"
 #include "src/cloudsql/log_gate.h"
+#include "src/cloudsql/name_watch.h"
 #include "src/cloudsql/refresh.h"
 #include "src/cloudsql/token.h"
 
 namespace sidepool::cloudsql {
 
 enum class LogLevel : std::uint8_t { Debug, Info, Warning, Error };
-// Called on the api thread, on start()'s caller, and never under a lock. Never gets a secret.
+// Called on the api thread, on the one that watches names, on start()'s caller, and never under a lock. Never
+// gets a secret.
 using LogHook = std::function<void(LogLevel, std::string_view)>;
 
 // What a dial with some connection information ran into.
@@ -42,9 +45,15 @@ struct SourceOptions {
   ApiOptions api{};   // no endpoint: sqladmin in the universe of the credentials
   bool lazy = false;  // --lazy-refresh: nothing is fetched before a client needs it
   LogHook log{};
-  // Seams for tests; what is not set is libcurl, real processes, the system's clocks, its randomness and a
-  // fresh key.
+  // A DNS name stands for another instance, whose connection information is what current() gives from now on.
+  // Connections made with the earlier one still lead to the old instance. Called on the api thread, outside
+  // every lock.
+  std::function<void(const InstanceKey&)> moved{};
+  std::vector<std::string> dns_servers{};  // for names of instances; see dns::Client
+  // Seams for tests; what is not set is libcurl, c-ares, real processes, the system's clocks, its randomness
+  // and a fresh key.
   HttpSend send{};
+  DnsLookups dns{};
   RunCommand run{};
   std::function<Now()> now{};
   std::function<double()> random{};
@@ -73,6 +82,10 @@ struct InstanceStatus {
 };
 
 // Any thread may call any method, except stop(), which must not be called from a callback.
+//
+// A DNS name is looked up before the first refresh and, as long as no entry of it has a valid certificate,
+// before each; then it is watched (NameWatch), and an entry changes over when the new instance's connection
+// information is there: until then, and if it cannot be had, the old one's is used.
 //
 // A refresh belongs to the entry, not to who asked: callers that stop waiting change nothing. Entries are
 // never dropped for failing, so their limiter and their memory of the last error hold whatever clients do.
@@ -131,6 +144,7 @@ class CloudSql {
     // refusal costs one call, whichever of the two calls it is.
     std::optional<ConnectSettings> settings{};
     BootTime settings_at{0};
+    InstanceName settings_of{};
   };
   using EntryPtr = std::shared_ptr<Entry>;
   using Delivery = std::pair<Callback, Answer>;
@@ -140,6 +154,7 @@ class CloudSql {
     std::vector<Delivery> answers;
     LogLevel level = LogLevel::Info;
     std::string news;  // empty: nothing to log
+    bool moved = false;
   };
 
   CloudSql(SourceOptions options, Credentials credentials, TokenCache::Reload reload,
@@ -153,13 +168,20 @@ class CloudSql {
   BootTime next_wake(Now now) const;
   Settled settle(Entry& entry, CallResult<InfoPtr> result, Now started);
   static std::string note_failure(Entry& entry, CallFailure failure, Now now);
+  std::optional<NameAnswer> answer_in_use(const InstanceKey& key, Now now) const;
+  bool outdated(const InstanceKey& key, const NameAnswer& answer) const;
   std::vector<Delivery> give_up();
 
   // On the api thread, without the lock.
   void run();
   void refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock);
-  CallResult<InfoPtr> fetch(Entry& entry);
-  CallResult<ConnectSettings> settings_of(Entry& entry, const Token& admin, const Caller& caller);
+  CallResult<InfoPtr> fetch(Entry& entry, std::optional<NameAnswer>& answer);
+  CallResult<ConnectSettings> settings_of(Entry& entry, const InstanceName& instance, const Token& admin,
+                                          const Caller& caller);
+  CallResult<ReachedInstance> reach(const InstanceKey& key, const NameAnswer* answer, const Token& admin,
+                                    const Caller& caller);
+  CallResult<NameAnswer> ask_dns(const InstanceKey& key);
+  void renamed(const std::string& name, const NameAnswer& now);
   CallResult<const Token*> token(Scope scope, const Caller& caller);
   void begin_key();
   Status ensure_key();
@@ -177,6 +199,8 @@ class CloudSql {
   const bool lazy_;
   const std::function<Now()> now_;
   const std::string token_info_url_;
+  const std::function<void(const InstanceKey&)> moved_;
+  const DnsLookups dns_;
 
   // The api thread's own.
   HttpSend send_;
@@ -184,6 +208,7 @@ class CloudSql {
   std::function<double()> random_;
   TokenCache tokens_;
   SqlAdmin api_;
+  std::map<std::string, InstanceName> google_names_;  // what the API has said of them
   std::future<tls::KeyPtr> key_making_;
   tls::KeyPtr key_;
   std::string public_key_;
@@ -196,6 +221,7 @@ class CloudSql {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::map<InstanceKey, EntryPtr> entries_;
+  std::map<std::string, NameAnswer> answers_;  // what each DNS name stands for
   std::vector<std::pair<InstanceKey, Callback>> requests_;
   std::vector<Delivery> orphans_;  // answers for who waited on a removed entry
   std::string principal_;
@@ -203,6 +229,7 @@ class CloudSql {
   bool stopped_ = false;
 
   std::atomic<bool> stopping_{false};
+  NameWatch names_;
   std::thread thread_;
 };
 

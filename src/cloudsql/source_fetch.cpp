@@ -73,17 +73,22 @@ Status CloudSql::ensure_key() {
   return fail(Errc::Tls, "no RSA key could be made: " + tls::openssl_error(), 0, "key");
 }
 
-CallResult<ConnectSettings> CloudSql::settings_of(Entry& entry, const Token& admin, const Caller& caller) {
+CallResult<ConnectSettings> CloudSql::settings_of(Entry& entry, const InstanceName& instance,
+                                                  const Token& admin, const Caller& caller) {
   if (auto kept = std::exchange(entry.settings, std::nullopt);
-      kept && now_().boot - entry.settings_at < kSettingsServe)
+      kept && entry.settings_of == instance && now_().boot - entry.settings_at < kSettingsServe)
     return std::move(*kept);
-  auto settings = api_.connect_settings(entry.key.instance, admin, caller);
-  if (!settings && settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+  auto settings = api_.connect_settings(instance, admin, caller);
+  if (!settings) {
+    google_names_.clear();
+    if (settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+  }
   entry.settings_at = now_().boot;
+  entry.settings_of = instance;
   return settings;
 }
 
-CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
+CallResult<InfoPtr> CloudSql::fetch(Entry& entry, std::optional<NameAnswer>& answer) {
   const InstanceKey& key = entry.key;
   const Caller caller = caller_within(now_().boot + kRefreshBudget);
   try {
@@ -93,10 +98,20 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
         unusable(Error{Errc::Limit, e.code().value(), "no thread for the making of the key", "threads"}, ""));
   }
   look_at_credentials();
+  if (!key.dns_name.empty() && !answer) {
+    auto asked = ask_dns(key);
+    if (!asked) return tl::unexpected(std::move(asked.error()));
+    answer = std::move(*asked);
+  }
   const auto admin = token(Scope::Admin, caller);
   if (!admin) return tl::unexpected(admin.error());
+  auto reached = reach(key, answer ? &*answer : nullptr, **admin, caller);
+  if (!reached) {
+    if (reached.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+    return tl::unexpected(std::move(reached.error()));
+  }
   // The settings first: a refusal of both calls costs one.
-  auto settings = settings_of(entry, **admin, caller);
+  auto settings = settings_of(entry, reached->instance, **admin, caller);
   if (!settings) return tl::unexpected(std::move(settings.error()));
   const Token* login = nullptr;
   if (key.iam) {
@@ -105,7 +120,7 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
     login = *got;
   }
   if (auto ok = ensure_key(); !ok) return tl::unexpected(unusable(std::move(ok.error()), ""));
-  const auto pem = api_.ephemeral_cert(key.instance, public_key_, **admin, login, caller);
+  const auto pem = api_.ephemeral_cert(reached->instance, public_key_, **admin, login, caller);
   if (!pem) {
     // Which of the two tokens was refused is not said.
     if (pem.error().error.sys == kUnauthorized) {
@@ -116,8 +131,9 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry) {
     return tl::unexpected(pem.error());
   }
   const WallTime* login_end = login && login->expires ? &*login->expires : nullptr;
-  auto info = make_connection_info(key, ++last_epoch_, std::move(*settings), *pem, key_.get(), login_end);
-  if (!info) return tl::unexpected(unusable(std::move(info.error()), key.instance.canonical()));
+  auto info = make_connection_info(key, std::move(*reached), ++last_epoch_, std::move(*settings), *pem,
+                                   key_.get(), login_end);
+  if (!info) return tl::unexpected(unusable(std::move(info.error()), key.name()));
   return std::move(*info);
 }
 

@@ -15,6 +15,7 @@
 #include "src/io/stream.h"
 #include "src/tls/context.h"
 #include "src/upstream/endpoint.h"
+#include "src/upstream/proxy.h"
 
 namespace sidepool::upstream {
 
@@ -39,12 +40,21 @@ struct TlsPlan {
 // Where to and how. Unix sockets never use TLS, as in libpq.
 struct Route {
   std::vector<Endpoint> endpoints;  // tried in order, each with all its addresses, until one accepts
+  // Not empty: tried in their place if none of them has an address.
+  std::vector<Endpoint> otherwise{};
+  // What the endpoints are, for error texts: "the private IP address of p:r:i". May be empty.
+  std::string kind{};
+  // The way to them, but for those that it leaves out; null: direct. Names are its business, unless there is
+  // an `otherwise`, for which they have to be looked up here.
+  std::shared_ptr<const SocksProxy> proxy{};
   TlsPlan tls{};
   // Sent in front of the first bytes: Cloud SQL's metadata exchange (cloudsql/mdx.h). The server may answer
   // it.
   protocol::Buffer prologue{};
   io::Keepalive keepalive{};
-  // How long one address may take to accept, so that a black hole does not starve the addresses behind it.
+  // How long one address may take to accept. While there are others, an address, and a name that is looked
+  // up, get no more than their share of the time that is left: a black hole does not starve what is behind
+  // it.
   Duration address_timeout = std::chrono::seconds(5);
 };
 
@@ -58,8 +68,8 @@ struct Timings {
 
 struct Failure {
   Phase phase = Phase::Connect;
-  Error error{};  // reason: "dns", "refused", "timeout", "tls", "certificate", "tls_refused", "closed",
-                  // "server", …
+  Error error{};  // of the last address, and what the ones before it said. reason: "dns", "refused",
+                  // "timeout", "proxy", "tls", "certificate", "tls_refused", "closed", "server", …
   // The server's ErrorResponse body if that is what ended the attempt: it goes to the client as it is.
   protocol::Buffer server_error{};
   // The server does not accept our client certificate: Cloud SQL's is to be replaced now.

@@ -41,7 +41,8 @@ void Dialer::start(Route route, Time deadline) {
   deadline_ = deadline;
   endpoint_ = address_ = 0;
   addresses_.clear();
-  last_.reset();
+  proxied_ = any_address_ = false;
+  trouble_.reset();
   timings_ = {};
   step_ = Step::NextEndpoint;
   arm_timer();
@@ -57,6 +58,7 @@ void Dialer::reset() noexcept {
   resolution_.cancel();
   watch_.stop();
   stream_.close();
+  socks_.reset();
 }
 
 void Dialer::advance() noexcept {
@@ -73,15 +75,26 @@ std::optional<Dialer::Step> Dialer::step() noexcept {
       return std::nullopt;
     case Step::NextEndpoint:
       if (endpoint_ < route_.endpoints.size()) return next_endpoint();
-      if (last_)
-        fail_with(last_->phase, last_->error);
-      else
+      if (!any_address_ && !route_.otherwise.empty()) {
+        route_.endpoints = std::exchange(route_.otherwise, {});
+        endpoint_ = 0;
+        trouble_.reset();  // that a name has no addresses is no trouble
+        return Step::NextEndpoint;
+      }
+      if (trouble_) {
+        if (trouble_->more > 0)
+          trouble_->error.what += " (and " + std::to_string(trouble_->more) + " addresses before it)";
+        fail_with(trouble_->phase, trouble_->error);
+      } else {
         fail_with(Phase::Resolve, {Errc::Config, 0, "the upstream has no host", "config"});
+      }
       return std::nullopt;
     case Step::NextAddress:
       return next_address();
     case Step::ConnectDone:
       return connect_done();
+    case Step::Socks:
+      return socks();
     case Step::AskTls:
       return ask_tls();
     case Step::AwaitTls:
@@ -90,43 +103,6 @@ std::optional<Dialer::Step> Dialer::step() noexcept {
       return handshake();
   }
   return std::nullopt;
-}
-
-Dialer::Step Dialer::next_endpoint() noexcept {
-  const Endpoint& e = route_.endpoints[endpoint_];
-  phase_began_ = steady_now();
-  addresses_.clear();
-  address_ = 0;
-  if (auto known = Resolution::without_lookup(e)) {
-    if (*known) {
-      addresses_ = std::move(**known);
-      return Step::NextAddress;
-    }
-    last_ = LastError{Phase::Resolve, known->error()};
-    ++endpoint_;
-    return Step::NextEndpoint;
-  }
-  const auto started =
-      resolution_.start(resolver_, loop_, e, this, [](void* self, Result<Addresses> found) noexcept {
-        static_cast<Dialer*>(self)->on_resolved(std::move(found));
-      });
-  if (started) return Step::Resolving;
-  last_ = LastError{Phase::Resolve, started.error()};
-  ++endpoint_;
-  return Step::NextEndpoint;
-}
-
-void Dialer::on_resolved(Result<Addresses> found) noexcept {
-  timings_.resolve += micros(steady_now() - phase_began_);
-  if (found) {
-    addresses_ = std::move(*found);
-    step_ = Step::NextAddress;
-  } else {
-    last_ = LastError{Phase::Resolve, std::move(found.error())};
-    ++endpoint_;
-    step_ = Step::NextEndpoint;
-  }
-  advance();
 }
 
 Dialer::Step Dialer::next_address() noexcept {
@@ -138,30 +114,19 @@ Dialer::Step Dialer::next_address() noexcept {
   auto dialled = io::dial(addresses_[address_], route_.keepalive);
   if (!dialled) return address_failed(std::move(dialled.error()));
   stream_ = io::Stream(std::move(dialled->fd));
-  address_deadline_ = loop_.now() + route_.address_timeout;
+  step_deadline_ = loop_.now() + std::min(route_.address_timeout, share());
   arm_timer();
   if (dialled->connected) return Step::ConnectDone;
   if (!wait_for(UV_WRITABLE)) return address_failed({Errc::Io, 0, "cannot watch a socket", "other"});
   return Step::Connecting;
 }
 
-Dialer::Step Dialer::address_failed(Error error) noexcept {
-  watch_.stop();
-  stream_.close();
-  // The name may point elsewhere by now, as after a failover.
-  resolver_.forget(route_.endpoints[endpoint_]);
-  last_ = LastError{Phase::Connect, std::move(error)};
-  ++address_;
-  return Step::NextAddress;
-}
-
 std::optional<Dialer::Step> Dialer::connect_done() noexcept {
   if (const int sys = io::socket_error(stream_.fd()); sys != 0) {
-    const auto& to = addresses_[address_];
-    return address_failed(
-        {Errc::Io, sys, "cannot connect to " + to.text() + ": " + std::strerror(sys), io::dial_reason(sys)});
+    return address_failed({Errc::Io, sys, "cannot connect to " + target_text() + ": " + std::strerror(sys),
+                           io::dial_reason(sys)});
   }
-  return connected_tcp();
+  return proxied_ ? begin_socks() : connected_tcp();
 }
 
 std::optional<Dialer::Step> Dialer::connected_tcp() noexcept {
@@ -270,31 +235,36 @@ bool Dialer::wait_for(int events) noexcept {
   return watch_.arm(events) == 0;
 }
 
-void Dialer::arm_timer() noexcept {
-  loop_.arm(timer_, stream_.open() ? std::min(deadline_, address_deadline_) : deadline_);
-}
+void Dialer::arm_timer() noexcept { loop_.arm(timer_, std::min(deadline_, step_deadline_)); }
 
 void Dialer::on_timeout() noexcept {
   const Time now = loop_.now();
-  if (step_ == Step::Connecting && now < deadline_) {
-    if (now >= address_deadline_) {
-      const auto& to = addresses_[address_];
-      step_ = address_failed(
-          {Errc::Timeout, ETIMEDOUT, "cannot connect to " + to.text() + ": no answer in time", "timeout"});
-      arm_timer();
-      return advance();
+  const bool resolving = step_ == Step::Resolving;
+  const bool connecting = step_ == Step::Connecting || step_ == Step::Socks;
+  if (now < deadline_) {
+    if (!resolving && !connecting) return loop_.arm(timer_, deadline_);
+    if (now < step_deadline_) return arm_timer();
+    if (resolving) {
+      resolution_.cancel();
+      const std::string& host = (proxied_ ? route_.proxy->server() : route_.endpoints[endpoint_]).host;
+      step_ =
+          unresolved({Errc::Timeout, ETIMEDOUT, "cannot resolve \"" + host + "\": no answer in time", "dns"});
+    } else {
+      step_ = address_failed({Errc::Timeout, ETIMEDOUT,
+                              "cannot connect to " + target_text() + ": no answer in time", "timeout"});
     }
-    return arm_timer();
+    return advance();
   }
-  if (now < deadline_) return loop_.arm(timer_, deadline_);
-  const Phase phase = step_ == Step::Connecting || step_ == Step::NextAddress   ? Phase::Connect
-                      : step_ == Step::Resolving || step_ == Step::NextEndpoint ? Phase::Resolve
-                                                                                : Phase::Tls;
+  const Phase phase = connecting || step_ == Step::NextAddress   ? Phase::Connect
+                      : resolving || step_ == Step::NextEndpoint ? Phase::Resolve
+                                                                 : Phase::Tls;
   // More telling than "too slow" is why the addresses before this one failed; both are said.
   std::string what = "the server did not answer in time";
-  if (endpoint_ < route_.endpoints.size())
+  if (connecting)
+    what = "cannot connect to " + target_text() + ": no answer in time";
+  else if (endpoint_ < route_.endpoints.size())
     what = route_.endpoints[endpoint_].text() + " did not answer in time";
-  if (last_) what += "; before that: " + last_->error.what;
+  if (trouble_) what += "; before that: " + trouble_->error.what;
   fail_with(phase, {Errc::Timeout, ETIMEDOUT, std::move(what), "timeout"});
 }
 
@@ -303,9 +273,10 @@ void Dialer::succeed() noexcept {
   c.stream = std::move(stream_);
   c.peer = addresses_[address_];
   c.endpoint = route_.endpoints[endpoint_];
-  if (!c.peer.is_unix()) c.endpoint.address = c.peer.host();
-  c.may_send_cleartext =
-      c.peer.is_unix() || c.peer.is_loopback() || (c.stream.tls() && route_.tls.verifies_peer);
+  if (!c.peer.is_unix() && !proxied_) c.endpoint.address = c.peer.host();
+  // That a proxy is near says nothing about what is behind it.
+  const bool near = !proxied_ && (c.peer.is_unix() || c.peer.is_loopback());
+  c.may_send_cleartext = near || (c.stream.tls() && route_.tls.verifies_peer);
   c.timings = timings_;
   reset();
   owner_.on_connected(*this, std::move(c));

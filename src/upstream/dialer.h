@@ -10,6 +10,7 @@
 #include "src/io/watch.h"
 #include "src/upstream/attempt.h"
 #include "src/upstream/resolver.h"
+#include "src/upstream/socks5.h"
 
 namespace sidepool::upstream {
 
@@ -48,6 +49,7 @@ class Dialer {
     NextAddress,
     Connecting,
     ConnectDone,
+    Socks,
     AskTls,
     AwaitTls,
     Handshake
@@ -58,15 +60,22 @@ class Dialer {
   Step next_endpoint() noexcept;
   Step next_address() noexcept;
   std::optional<Step> connect_done() noexcept;
+  std::optional<Step> begin_socks() noexcept;
+  std::optional<Step> socks() noexcept;
   std::optional<Step> connected_tcp() noexcept;
   std::optional<Step> ask_tls() noexcept;
   std::optional<Step> await_tls() noexcept;
   std::optional<Step> begin_tls() noexcept;
   std::optional<Step> handshake() noexcept;
+  Step look_up(const Endpoint& endpoint) noexcept;
   void on_resolved(Result<Addresses> addresses) noexcept;
+  Step unresolved(Error error) noexcept;
   void on_timeout() noexcept;
   bool wait_for(int events) noexcept;
   Step address_failed(Error error) noexcept;
+  void remember(Phase phase, Error error) noexcept;
+  Duration share() const noexcept;
+  std::string target_text() const;
   void succeed() noexcept;
   void fail_with(Phase phase, Error error, bool certificate_refused = false) noexcept;
   void reset() noexcept;
@@ -81,14 +90,18 @@ class Dialer {
   TimerNode timer_;
   Step step_ = Step::Idle;
   Route route_;
-  Time deadline_{}, address_deadline_{}, phase_began_{};
+  Time deadline_{}, step_deadline_{}, phase_began_{};
   std::size_t endpoint_ = 0, address_ = 0;
   Addresses addresses_;
-  struct LastError {
+  bool proxied_ = false;      // addresses_ are the proxy's
+  bool any_address_ = false;  // of an endpoint was found
+  struct Trouble {
     Phase phase;
     Error error;
+    std::size_t more = 0;  // that are not in its text
   };
-  std::optional<LastError> last_;  // of the last address that did not accept
+  std::optional<Trouble> trouble_;  // of the addresses that did not accept
+  std::optional<Socks5> socks_;
   io::Stream stream_;
   std::size_t asked_ = 0;  // bytes of SSLRequest that are sent
   Timings timings_{};

@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "src/dns/client.h"
+
 namespace sidepool::upstream {
 
 // One lookup. mutex_ guards all members below it. The thread and the Resolution share the job; whoever is
@@ -48,7 +50,7 @@ struct Resolver::Shared {
   unsigned threads = 0, idle = 0;
   unsigned max_threads = 0;
   bool stopping = false;
-  Lookup lookup = nullptr;
+  Lookup lookup;
   Duration ttl{};
   struct Known {
     Addresses addresses;
@@ -87,7 +89,7 @@ struct Resolver::Shared {
   }
 
   // What was found; nothing if the lookup failed or nobody wants it any more.
-  static Addresses run(Job& job, Lookup lookup) {
+  static Addresses run(Job& job, const Lookup& lookup) {
     {
       std::lock_guard job_lock(job.mutex);
       if (!job.wake) return {};  // cancelled while it was queued
@@ -130,7 +132,19 @@ Resolver::Resolver(unsigned max_threads) : Resolver(max_threads, &system_lookup)
 
 Resolver::Resolver(unsigned max_threads, Lookup lookup) : shared_(std::make_shared<Shared>()) {
   shared_->max_threads = std::max(max_threads, 1u);
-  shared_->lookup = lookup;
+  shared_->lookup = std::move(lookup);
+}
+
+std::unique_ptr<Resolver> Resolver::create(unsigned max_threads, const std::vector<std::string>& servers) {
+  if (servers.empty()) return std::make_unique<Resolver>(max_threads);
+  auto lookup = [client = dns::Client{servers}](const std::string& host, std::uint16_t port,
+                                                Addresses& found) {
+    auto answer = client.addresses(host, port);
+    if (!answer) return answer.error().reason == "no_record" ? EAI_NONAME : EAI_AGAIN;
+    found = std::move(*answer);
+    return 0;
+  };
+  return std::make_unique<Resolver>(max_threads, std::move(lookup));
 }
 
 Resolver::~Resolver() {

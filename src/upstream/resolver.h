@@ -1,5 +1,6 @@
 // src/upstream/resolver.h -- host names to addresses, off the loops and without ever keeping anybody waiting.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,8 +28,10 @@ class Resolver {
   // The names are looked up with the C library, so /etc/hosts, nsswitch and search domains hold.
   explicit Resolver(unsigned max_threads = 4);
   // Replaces getaddrinfo in tests: called on the resolver's threads, returns 0 or an EAI_* code.
-  using Lookup = int (*)(const std::string& host, std::uint16_t port, Addresses& found);
+  using Lookup = std::function<int(const std::string& host, std::uint16_t port, Addresses& found)>;
   Resolver(unsigned max_threads, Lookup lookup);
+  // Asks these name servers (see dns::Client; /etc/hosts holds before them), or the system if there are none.
+  static std::unique_ptr<Resolver> create(unsigned max_threads, const std::vector<std::string>& servers);
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;

@@ -3,6 +3,7 @@
 
 #include "protocol/encode.h"
 #include "src/worker/client.h"
+#include "src/worker/dial_result.h"
 
 namespace sidepool::worker {
 

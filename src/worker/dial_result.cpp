@@ -186,9 +186,11 @@ std::string_view remedy(const Error& e) noexcept {
     return cloudsql::remedy(e);
   if (e.reason == "refused") return "Check that the database runs and listens at this address.";
   if (e.reason == "timeout" || e.reason == "unreachable") {
-    return "Check the address, the IP type (public or private), routes and firewalls.";
+    return "Check the address, the IP type (public, private, PSC), routes, VPC and firewalls (Cloud SQL: "
+           "port 3307).";
   }
-  if (e.reason == "dns") return "Check the host name.";
+  if (e.reason == "proxy") return "Check ALL_PROXY and NO_PROXY, and that the proxy lets port 3307 through.";
+  if (e.reason == "dns") return "Check the host name and the name servers.";
   if (e.reason == "certificate" || e.reason == "client_certificate")
     return "Check the certificates and the clock.";
   if (e.reason == "tls_refused")
@@ -197,7 +199,7 @@ std::string_view remedy(const Error& e) noexcept {
     return "Set allow_remote = true for this upstream, or connect over loopback or a unix socket.";
   if (e.reason == "cleartext")
     return "Use tls.mode = \"verify-full\", or another password method in pg_hba.conf.";
-  return {};
+  return cloudsql::remedy(e);
 }
 
 void raw_error(protocol::Buffer& out, protocol::Bytes body, std::string_view hint) {

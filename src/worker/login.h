@@ -92,6 +92,7 @@ class Login final : public upstream::Connector::Owner {
   std::unique_ptr<upstream::Connector> connector_;
   RouteRequest route_;
   std::uint64_t epoch_ = 0;
+  std::uint32_t destination_ = 0;  // Upstream::destination when it began to connect
   std::optional<protocol::SecretText> password_;
   const Time began_;
   bool direct_ = false;         // TLS from the first byte

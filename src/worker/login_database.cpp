@@ -77,6 +77,7 @@ void Login::end_slot(io::Stream stream, bool say_terminate) {
 void Login::connect() {
   step_ = Step::Connecting;
   database_asks_ = false;
+  destination_ = up_->shared->destination.load();
   route_.start(worker_, *up_->shared, client_.entrance().reach == io::Reach::UnixSocket,
                [this](Result<upstream::Route> route, std::uint64_t epoch) {
                  epoch_ = epoch;
@@ -186,7 +187,9 @@ void Login::logged_in(upstream::Ready ready) {
   if (!Worker::idle_bytes(*server, rest) || !server->watch_on(worker_)) {
     worker_.close(std::move(server), true);
   } else {
-    worker_.release(std::move(server), pool::Condition::Clean, 0);
+    // New connections may have begun to lead elsewhere while this one was made.
+    const bool stale = destination_ != up_->shared->destination.load();
+    worker_.release(std::move(server), stale ? pool::Condition::Retire : pool::Condition::Clean, 0);
   }
   admit(*entry);
 }

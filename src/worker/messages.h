@@ -64,6 +64,10 @@ struct WaiterError {  // logins of its pool are refused: this is why
   pool::SessionId session;
   pool::OpenError error;
 };
+// New connections of this upstream lead to another server; those that are there end when nobody uses them.
+struct RetireServers {
+  std::uint16_t upstream;
+};
 struct ConfigChanged {
   std::shared_ptr<const conf::Config> config;
 };
@@ -75,6 +79,6 @@ struct Stop {
   StopStep step;
 };
 using Message = std::variant<NewClient, GiveServer, BrokerOrder, PollBroker, CancelRequested, InstanceInfo,
-                             WaiterError, ConfigChanged, Stop>;
+                             WaiterError, RetireServers, ConfigChanged, Stop>;
 
 }  // namespace sidepool::worker

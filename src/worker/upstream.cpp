@@ -69,20 +69,22 @@ pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
 }
 
 Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf,
-                   cloudsql::CloudSql* source, metrics::Registry& registry)
+                   cloudsql::CloudSql* source, metrics::Registry& registry,
+                   std::shared_ptr<const upstream::SocksProxy> proxy)
     : index(number),
       label(conf.label()),
       name(conf.name),
       broker(number, workers, broker_limits_of(conf.pool)),
       metrics(registry.add_upstream(conf.is_cloudsql() ? conf.instance : conf.name, conf.is_cloudsql())),
       registry_(registry),
-      cloudsql_(conf.is_cloudsql() ? source : nullptr) {
+      cloudsql_(conf.is_cloudsql() ? source : nullptr),
+      proxy_(std::move(proxy)) {
   auto own = limits_of(conf.pool);
   own.min_size = 0;
   own_pool_ = broker.add_pool(own);
   if (cloudsql_) {
-    if (auto parsed = cloudsql::InstanceName::parse(conf.instance))
-      key_ = {std::move(*parsed), conf.auto_iam_authn};
+    if (auto parsed = cloudsql::InstanceKey::parse(conf.instance, conf.auto_iam_authn))
+      key_ = std::move(*parsed);
   }
 }
 
@@ -153,6 +155,15 @@ upstream::Route Upstream::host_route() const {
   return route_;
 }
 
+namespace {
+std::string address_kind(const cloudsql::ConnectionInfo& info, cloudsql::IpType ip) {
+  const bool is_private =
+      ip == cloudsql::IpType::Private || (ip == cloudsql::IpType::Auto && info.public_ip.empty());
+  const char* type = ip == cloudsql::IpType::Psc ? "PSC" : is_private ? "private IP" : "public IP";
+  return std::string(type) + " of " + info.reached.text();
+}
+}  // namespace
+
 Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo& info,
                                                  bool unix_listener) const {
   upstream::Route route;
@@ -165,6 +176,12 @@ Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo&
   auto hosts = cloudsql::targets(info, ip);
   if (!hosts) return tl::unexpected(hosts.error());
   for (auto& h : *hosts) route.endpoints.push_back({std::move(h), cloudsql::kServerPort});
+  route.kind = address_kind(info, ip);
+  if (const auto& own = info.reached.dns_name; !own.empty()) {
+    // Addresses of the name itself count more than those of the settings (cloudsql.md §1.7).
+    route.otherwise = std::exchange(route.endpoints, {{own, cloudsql::kServerPort}});
+  }
+  route.proxy = proxy_;
   route.tls.use = upstream::TlsUse::Direct;
   route.tls.context = info.context;
   route.tls.verifies_peer = true;

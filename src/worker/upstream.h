@@ -50,9 +50,11 @@ class PoolEntry {
 
 class Upstream {
  public:
-  // `cloudsql` is null for a host list; both outlive the upstream.
+  // `cloudsql` is null for a host list; both outlive the upstream. `proxy`: to a Cloud SQL instance; may be
+  // null.
   Upstream(std::uint16_t index, std::uint16_t workers, const conf::Upstream& conf,
-           cloudsql::CloudSql* cloudsql, metrics::Registry& registry);
+           cloudsql::CloudSql* cloudsql, metrics::Registry& registry,
+           std::shared_ptr<const upstream::SocksProxy> proxy = nullptr);
   ~Upstream();
 
   const std::uint16_t index;
@@ -65,6 +67,9 @@ class Upstream {
     std::mutex mutex;
     cloudsql::LogGate gate;  // guarded by mutex
   } errors;                  // that were logged
+  // Counts the times that new connections began to lead to another server: what was dialled before is not to
+  // be shared any more. Grows before the broker's servers are retired.
+  std::atomic<std::uint32_t> destination{0};
 
   // How new connections are made, at start and at reload. An error (TLS of a host list) changes nothing.
   Status set_route(const conf::Upstream& conf);
@@ -96,6 +101,7 @@ class Upstream {
   using Key = std::pair<std::string, std::string>;
   metrics::Registry& registry_;
   cloudsql::CloudSql* const cloudsql_;
+  const std::shared_ptr<const upstream::SocksProxy> proxy_;
   cloudsql::InstanceKey key_;
   pool::PoolId own_pool_{};
   mutable std::mutex mutex_;  // guards what follows

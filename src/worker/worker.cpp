@@ -179,12 +179,21 @@ void Worker::on_message(ConfigChanged&& m) {
   for (auto& local : upstreams_) {
     pool::Orders out;
     local.shared->apply_limits(local.conf->pool, steady_now(), out);
-    if (servers_differ(*old, *local.conf)) {
-      for (const auto* p : local.shared->pools())
-        local.shared->broker.retire_servers(p->id, steady_now(), out);
-    }
+    if (servers_differ(*old, *local.conf)) retire_servers(*local.shared, out);
     carry_out(*local.shared, out);
   }
+}
+
+void Worker::on_message(RetireServers&& m) {
+  auto& up = *upstreams_[m.upstream].shared;
+  pool::Orders out;
+  retire_servers(up, out);
+  carry_out(up, out);
+}
+
+void Worker::retire_servers(Upstream& up, pool::Orders& out) {
+  ++up.destination;
+  for (const auto* p : up.pools()) up.broker.retire_servers(p->id, steady_now(), out);
 }
 
 void Worker::on_message(Stop&& m) {
@@ -334,7 +343,12 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
 // The api thread logs its own errors; that the instance has no address of the wanted type is found here.
 Result<upstream::Route> RouteRequest::route_by(const cloudsql::ConnectionInfo& info) {
   auto route = upstream_->instance_route(info, unix_);
-  if (!route) log_upstream_error(*upstream_, route.error());
+  if (!route) {
+    log_upstream_error(*upstream_, route.error());
+    // It may have got the address that it lacks since its settings were read.
+    upstream_->cloudsql()->report_dial_failure(upstream_->instance_key(), info.epoch,
+                                               cloudsql::DialFailure::Tcp);
+  }
   return route;
 }
 

@@ -213,6 +213,7 @@ class Worker {
   void on_message(CancelRequested&& m);
   void on_message(InstanceInfo&& m);
   void on_message(WaiterError&& m);
+  void on_message(RetireServers&& m);
   void on_message(ConfigChanged&& m);
   void on_message(Stop&& m);
   void use_config();
@@ -231,6 +232,7 @@ class Worker {
   void do_later(const Later& l);
   void wrong_key(io::Stream guesser);
   void let_guesses_go() noexcept;
+  static void retire_servers(Upstream& upstream, pool::Orders& out);
   void close_idle_servers();
   void check_finished();
 

@@ -128,6 +128,8 @@ class FakeGoogle {
     if (r.url.ends_with(":generateAccessToken")) return impersonated(call.body);
     if (r.url.find("token") != std::string::npos) return token(r.url + call.body);
     if (r.url.find("/connectSettings") != std::string::npos) return json(settings());
+    if (r.url.find(":resolveConnectSettings") != std::string::npos)
+      return json(R"({"connectionName":"p:us-central1:resolved"})");
     if (r.url.find(":generateEphemeralCert") != std::string::npos) return json(certificate());
     return json("{}", 404);
   }

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <mutex>
 
 #include "src/cloudsql/api.h"
@@ -235,20 +236,60 @@ TEST_F(Http, PutWithSecretHeaders) {
   EXPECT_EQ(server.seen().at(0).header("X-Secret"), "s");
 }
 
-TEST_F(Http, ProxiesAreNotForLoopback) {
+TEST_F(Http, OnlyTheProxiesThatWereGivenAreUsed) {
   const Server& server = Server::with([](const Seen&) { return reply("direct"); });
-  setenv("http_proxy", "http://127.0.0.1:1", 1);
+  setenv("http_proxy", "http://127.0.0.1:1", 1);  // curl would take both
   setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
-  const auto got = get(server.url());
-  EXPECT_TRUE(got) << got.error().what;
-  // Elsewhere the proxy is asked, unless the request says no: the name would not resolve.
   HttpRequest r;
   r.url = "http://sidepool.invalid/";
-  EXPECT_EQ(http_.send(r).error().reason, "connect");
-  r.use_proxy = false;
   EXPECT_EQ(http_.send(r).error().reason, "resolve");
   unsetenv("http_proxy");
   unsetenv("ALL_PROXY");
+  CurlHttp proxied{stopping_, {.for_http = "http://127.0.0.1:1"}};
+  EXPECT_EQ(proxied.send(r).error().reason, "connect")
+      << "the name is the proxy's business, and nobody is there";
+  r.use_proxy = false;
+  EXPECT_EQ(proxied.send(r).error().reason, "resolve");
+  r = {};
+  r.url = server.url();
+  EXPECT_TRUE(proxied.send(r)) << "never for loopback";
+}
+
+TEST(HttpProxies, TheVariablesInGosOrder) {
+  std::map<std::string, std::string> env{
+      {"HTTPS_PROXY", "a"}, {"https_proxy", "b"}, {"http_proxy", "c"}, {"no_proxy", "d"}, {"ALL_PROXY", "x"}};
+  const auto p = read_http_proxies([&env](const char* name) { return env[name]; });
+  EXPECT_EQ(p.for_https, "a");
+  EXPECT_EQ(p.for_http, "c");
+  EXPECT_EQ(p.no_proxy, "d");
+}
+
+TEST(HttpProxies, NoProxy) {
+  const HttpProxies p{"https-proxy", "http-proxy",
+                      "10.1.2.3, 192.168.0.0/16,Example.com,.below.org,*.star.net:8443,[::2]:443,h:99"};
+  for (const auto& [host, port] : {std::pair{"10.1.2.3", "443"},
+                                   {"192.168.9.9", "443"},
+                                   {"example.com", "443"},
+                                   {"a.EXAMPLE.com", "443"},
+                                   {"x.below.org", "443"},
+                                   {"x.star.net", "8443"},
+                                   {"::2", "443"},
+                                   {"h", "99"},
+                                   {"localhost", "443"},
+                                   {"127.1.1.1", "443"},
+                                   {"::1", "443"}})
+    EXPECT_EQ(p.for_request("https", host, port), "") << host;
+  for (const auto& [host, port] : {std::pair{"10.1.2.4", "443"},
+                                   {"notexample.com", "443"},
+                                   {"below.org", "443"},
+                                   {"x.star.net", "443"},
+                                   {"::2", "80"},
+                                   {"h", "98"},
+                                   {"", "443"}})
+    EXPECT_EQ(p.for_request("https", host, port), "https-proxy") << host;
+  EXPECT_EQ(p.for_request("http", "sqladmin.googleapis.com", "80"), "http-proxy");
+  EXPECT_EQ((HttpProxies{"a", "b", "*"}.for_request("https", "x", "443")), "");
+  EXPECT_EQ((HttpProxies{"", "b", ""}.for_request("https", "x", "443")), "");
 }
 
 // --- SQL Admin API

@@ -36,10 +36,41 @@ TEST(InstanceName, EverythingElseIsAnErrorThatShowsTheName) {
   }
 }
 
-TEST(InstanceName, DnsNamesAreRefusedByName) {
-  const auto name = InstanceName::parse("db.example.com");
-  ASSERT_FALSE(name);
-  EXPECT_NE(name.error().what.find("a DNS name cannot be used"), std::string::npos) << name.error().what;
+TEST(InstanceKey, AnInstanceOrADnsName) {
+  const auto instance = InstanceKey::parse("google.com:p:r:i", true);
+  ASSERT_TRUE(instance);
+  EXPECT_EQ(instance->name(), "google.com:p:r:i");
+  EXPECT_TRUE(instance->iam);
+  EXPECT_EQ(instance->dns_name, "");
+  const auto name = InstanceKey::parse("db.example.com", false);
+  ASSERT_TRUE(name);
+  EXPECT_EQ(name->name(), "db.example.com");
+  EXPECT_EQ(InstanceKey::parse("ABC.proj.us-central1.SQL.goog", false)->dns_name,
+            "abc.proj.us-central1.sql.goog");
+}
+
+TEST(InstanceKey, EverythingElseIsOneLine) {
+  for (const char* text :
+       {"p", "", "DB.example.com", "db..example.com", "10.0.0.1", "db.example.com?port=1"}) {
+    const auto key = InstanceKey::parse(text, false);
+    ASSERT_FALSE(key) << text;
+    EXPECT_EQ(
+        key.error().what,
+        "config error: invalid connection name, expected PROJECT:REGION:INSTANCE format or valid DNS domain "
+        "name (connection name = \"" +
+            std::string{text} + "\")");
+  }
+  const auto five = InstanceKey::parse("a:b:c:d:e", false);
+  ASSERT_FALSE(five);
+  EXPECT_EQ(
+      five.error().what,
+      "config error: invalid instance connection name, expected PROJECT:REGION:INSTANCE (connection name = "
+      "\"a:b:c:d:e\")");
+}
+
+TEST(ReachedInstance, TextIsTheOriginals) {
+  EXPECT_EQ((ReachedInstance{{"p", "r", "i"}}.text()), "p:r:i");
+  EXPECT_EQ((ReachedInstance{{"p", "r", "i"}, "db.example.com"}.text()), "db.example.com -> p:r:i");
 }
 
 }  // namespace

@@ -122,5 +122,13 @@ TEST(Address, InstancesAreNames) {
       "my-project:us-central1:my-postgres (gcloud sql instances describe NAME shows it as connectionName)");
 }
 
+TEST(NameServers, AnAddressAndPerhapsAPort) {
+  for (const char* text : {"10.0.0.2", "10.0.0.2:5353", "2001:db8::2", "[2001:db8::2]:53"})
+    EXPECT_TRUE(is_name_server(text)) << text;
+  for (const char* text : {"", "ns.example.com", "10.0.0.2:", "10.0.0.2:0", "10.0.0.2:70000", "[10.0.0.2]:53",
+                           "[2001:db8::2]", "10.0.0.2,10.0.0.3", "10.0.0"})
+    EXPECT_FALSE(is_name_server(text)) << text;
+}
+
 }  // namespace
 }  // namespace sidepool::conf

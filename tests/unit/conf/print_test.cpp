@@ -33,6 +33,7 @@ TEST(Print, ReadsBackAsTheSameConfiguration) {
   const std::string texts[] = {"[[upstream]]\ninstance = 'p:r:i'\n", file("conf/examples/sidepool.toml"), R"(
 [server]
 unix_socket_mode = 0
+dns_servers = ["10.0.0.2", "[::1]:5353"]
 [pool]
 ignore_startup_parameters = ["a"]
 startup_parameters = { "x.y" = "a\"b\\c\u0009d" }

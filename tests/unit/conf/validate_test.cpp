@@ -53,6 +53,13 @@ constexpr Broken kUpstreams[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Upstreams, Contradiction, testing::ValuesIn(kUpstreams));
 
+constexpr Broken kServer[] = {
+    {"[server]\ndns_servers = ['10.0.0.2', 'ns.example.com']\n[[upstream]]\nhosts = 'a'\n",
+     "f:2:15: dns_servers: \"ns.example.com\" is not an IP address with or without a port, such as "
+     "\"10.0.0.2\" or \"[2001:db8::2]:5353\""},
+};
+INSTANTIATE_TEST_SUITE_P(Server, Contradiction, testing::ValuesIn(kServer));
+
 constexpr Broken kTls[] = {
     {"[[upstream]]\nhosts = 'a'\ntls = { cert_file = '/c' }\n",
      "f:3:21: upstream \"a:5432\": tls.cert_file and tls.key_file go together: key_file is missing"},

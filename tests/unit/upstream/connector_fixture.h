@@ -17,6 +17,7 @@
 namespace sidepool::upstream {
 using protocol::Buffer;
 using protocol::LoginMachine;
+using test::BlackHole;
 using test::make_loop;
 using test::Peer;
 using test::run_until;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/support/loops.h"
+#include "tests/support/name_server.h"
 
 namespace sidepool::upstream {
 namespace {
@@ -176,6 +177,23 @@ TEST(Resolver, AnAnswerIsUsedForItsTimeToLive) {
       << "an answer grows old";
   r.set_ttl(Duration::zero());
   EXPECT_EQ(lookups_of_two(r, "b.example", nothing), 2) << "also what was kept before";
+}
+
+TEST(Resolver, NameServersOfTheConfigurationAreAsked) {
+  test::NameServer server;
+  server.set("db.example.com", test::kA, {{test::kA, {127, 0, 0, 9}}});
+  server.set("db.example.com", test::kAaaa, {});
+  const auto loop = make_loop();
+  const auto resolver = Resolver::create(1, {server.address()});
+  Asker asker;
+  ASSERT_TRUE(asker.ask(*resolver, *loop, "db.example.com"));
+  run_until(*loop, [&] { return asker.answer.has_value(); });
+  ASSERT_TRUE(*asker.answer) << asker.answer->error().what;
+  EXPECT_EQ((**asker.answer)[0].host(), "127.0.0.9");
+  asker.answer.reset();
+  ASSERT_TRUE(asker.ask(*resolver, *loop, "other.example.com"));
+  run_until(*loop, [&] { return asker.answer.has_value(); });
+  EXPECT_EQ(asker.answer->error().reason, "dns");
 }
 
 TEST(Resolver, TheSystemKnowsLocalhost) {

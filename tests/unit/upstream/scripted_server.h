@@ -121,4 +121,21 @@ class ScriptedServer {
   std::thread thread_;
 };
 
+// A listener with a full backlog: on Linux further connection attempts just hang.
+struct BlackHole {
+  BlackHole() : listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    auto a = *io::SocketAddress::from_ip("127.0.0.1", 0);
+    EXPECT_EQ(::bind(listener.get(), a.raw(), a.size()), 0);
+    EXPECT_EQ(::listen(listener.get(), 0), 0);
+    sockaddr_storage s{};
+    socklen_t size = sizeof s;
+    ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&s), &size);
+    address = io::SocketAddress::from_raw(reinterpret_cast<sockaddr*>(&s), size);
+    for (int i = 0; i < 4; ++i) filler.push_back(std::move(io::dial(address)->fd));
+  }
+  io::Fd listener;
+  io::SocketAddress address;
+  std::vector<io::Fd> filler;
+};
+
 }  // namespace sidepool::test
