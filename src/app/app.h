@@ -79,7 +79,6 @@ class App {
   void on_wake();
   void beat();
   void publish_instances();
-  void on_wake();
   bool file_changed();
   void reload();
   void refurnish(const conf::Upstream& conf, std::uint16_t upstream);

@@ -25,7 +25,8 @@ class Sets : public ::testing::Test {
     return sets_.known(StartupSets::key_of(set_of(path)), reported_);
   }
   void accept(const std::string& path) {
-    sets_.accepted(StartupSets::key_of(set_of(path)), set_of(path), std::make_shared<pool::SettingSet>(set_of(path)));
+    sets_.accepted(StartupSets::key_of(set_of(path)), set_of(path),
+                   std::make_shared<pool::SettingSet>(set_of(path)));
   }
   StartupSets sets_;
   pool::Settings reported_;
