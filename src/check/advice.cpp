@@ -1,6 +1,7 @@
 // src/check/advice.cpp -- see the header.
 #include "src/check/advice.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -12,6 +13,14 @@ namespace {
 
 bool mentions(const Error& error, std::string_view word) {
   return error.reason.find(word) != std::string::npos || error.what.find(word) != std::string::npos;
+}
+
+// The reasons of HttpSend's errors (cloudsql/http.h), and whatever is not about Google at all.
+bool no_answer(const Error& error) {
+  constexpr std::array<std::string_view, 7> kReasons{"resolve", "connect",   "tls",      "timeout",
+                                                     "stopped", "too_large", "transport"};
+  if (error.code != Errc::Api && error.code != Errc::Auth) return true;
+  return error.sys == 0 && std::find(kReasons.begin(), kReasons.end(), error.reason) != kReasons.end();
 }
 
 bool api_disabled(const Error& error) {
@@ -48,7 +57,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kBySqlsta
 }  // namespace
 
 Subject subject_of(const Error& error) noexcept {
-  if (error.code != Errc::Api && error.code != Errc::Auth) return Subject::Api;  // there was no answer
+  if (no_answer(error)) return Subject::Api;
   if (api_disabled(error) || error.sys == 429 || error.sys >= 500) return Subject::Api;
   if (error.sys == 401 || scopes_missing(error)) return Subject::Scopes;
   if (error.sys == 403) return Subject::Roles;

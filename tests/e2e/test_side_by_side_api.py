@@ -328,7 +328,7 @@ def test_refusals_are_told_in_the_same_words(programs, emulator, fault, error):
         with Running(program, emulator) as running:
             with pytest.raises(psycopg2.OperationalError):
                 who(running)
-            line = running.wait_line(rf"\[{NAME}\] failed to connect to instance: .*{error}", stream="err")[0]
+            line = running.wait_line(error, stream="err")[0]
         return re.search(error, line)[0]
 
     same(programs, emulator, see, lambda: emulator.faults("connectSettings", {**fault, "times": -1}))
@@ -346,7 +346,7 @@ def test_unfit_instances_are_told_in_the_same_words(programs, emulator, settings
         with Running(program, emulator, *flags) as running:
             with pytest.raises(psycopg2.OperationalError):
                 who(running)
-            running.wait_line(rf"\[{NAME}\] failed to connect to instance: .*{re.escape(error)}", stream="err")
+            running.wait_line(re.escape(error), stream="err")
         return True
 
     same(programs, emulator, see)

@@ -28,6 +28,8 @@ TEST(ApiAdvice, EachErrorFailsOneCheck) {
       {{Errc::Io, 0, "no answer", "connect"}, Subject::Api, "HTTPS_PROXY"},
       {{Errc::Io, 0, "no answer", "resolve"}, Subject::Api, "Private Google Access"},
       {{Errc::Timeout, 0, "no answer", "timeout"}, Subject::Api, "firewall"},
+      {api(0, "connect"), Subject::Api, "firewall"},
+      {api(0, "transport"), Subject::Api, ""},
       {api(403, "SERVICE_DISABLED"), Subject::Api, "gcloud services enable sqladmin.googleapis.com"},
       {api(403, "accessNotConfigured"), Subject::Api, "gcloud services enable"},
       {api(429, "rateLimitExceeded"), Subject::Api, "quota"},
