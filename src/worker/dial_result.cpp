@@ -129,11 +129,12 @@ std::string_view sqlstate_of(const Error& e) noexcept {
 }
 
 // Reasons whose text names an address, a host or a file, and what is said in its place.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kOfDials{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kOfDials{{
     {"refused", "it refuses connections"},
     {"timeout", "it does not answer in time"},
     {"unreachable", "there is no route to it"},
     {"dns", "its host name cannot be resolved"},
+    {"proxy", "the proxy on the way does not let us through"},
     {"closed", "it closed the connection"},
     {"tls", "TLS with it failed"},
     {"certificate", "its certificate was not accepted"},

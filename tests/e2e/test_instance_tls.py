@@ -1,4 +1,6 @@
 """tests/e2e/test_instance_tls.py -- which servers are taken for an instance, rotation, and the metadata exchange."""
+import re
+
 import psycopg2
 import pytest
 
@@ -58,12 +60,12 @@ def test_names_that_do_not_fit(emulator, tmp_path, san):
     public_name(emulator, san)
     with service(emulator, tmp_path, NAME) as running:
         fields = refusal(running)
-        assert fields["C"] == "08001" and f'not valid for "{DNS_NAME}"' in fields["M"], fields
+        assert fields["C"] == "08001" and fields["M"].endswith("its certificate was not accepted"), fields
+        running.wait_line(rf"not valid for .{{0,2}}{re.escape(DNS_NAME)}")
 
 
 @pytest.mark.parametrize("settings,text", [
-    ({"server_cert": "wrong_name"}, 'certificate had CN "another-project:another-instance", expected '
-                                    '"my-project:my-postgres"'),
+    ({"server_cert": "wrong_name"}, "certificate had CN .{0,2}another-project:another-instance"),
     ({"server_cert": "wrong_ca"}, "failed to verify certificate"),
     ({"server_cert": "expired"}, "failed to verify certificate: certificate has expired"),
     ({"tls": "1.2"}, "TLS with"),
@@ -72,7 +74,8 @@ def test_wrong_servers_are_refused_and_right_ones_taken_again(emulator, tmp_path
     emulator.instance(NAME, **settings)
     with service(emulator, tmp_path, NAME) as running:
         fields = refusal(running)
-        assert fields["C"] == "08001" and text in fields["M"] and fields["H"], fields
+        assert fields["C"] == "08001" and fields["M"].startswith("cannot connect to the database: "), fields
+        running.wait_line(text)
         assert emulator.count("login") == 0, "nothing was told to the wrong server"
         emulator.instance(NAME, server_cert="normal", tls="1.3")
         eventually(lambda: try_works(running), "it recovers by itself")
