@@ -10,7 +10,8 @@ using protocol::ErrorFields;
 
 namespace {
 
-constexpr std::string_view kResetSettings = "RESET SESSION AUTHORIZATION; RESET ALL";
+// Sequences too: any INSERT may have called nextval(), and lastval() would show its value to the next client.
+constexpr std::string_view kResetSettings = "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD SEQUENCES";
 constexpr std::string_view kResetEverything = "DISCARD ALL";
 constexpr std::string_view kReplay =
     "SELECT pg_catalog.set_config(n, v, false) FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), "

@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 
 #include "protocol/encode.h"
 #include "src/base/log.h"
@@ -179,6 +180,16 @@ void Login::handshake() {
   if (client_.stream().holds_input()) read();
 }
 
+// Cannot be set once a connection is there (pg_settings.context is backend or superuser-backend), or only
+// count when it is made: whoever wants one has a server of its own, opened with it.
+bool only_at_start(std::string_view name) noexcept {
+  static constexpr std::array<std::string_view, 8> kNames{
+      "ignore_system_indexes", "jit_debugging_support", "jit_profiling_support", "local_preload_libraries",
+      "log_connections",       "log_disconnections",    "post_auth_delay",       "session_preload_libraries"};
+  return std::any_of(kNames.begin(), kNames.end(),
+                     [name](std::string_view known) { return pool::same_name(name, known); });
+}
+
 // Everything that is checked before anybody is asked anything.
 void Login::on_startup() {
   client_.begin_startup();
@@ -212,6 +223,8 @@ void Login::on_startup() {
   auto settings = startup_settings();
   if (!settings) return;
   settings_ = std::move(*settings);
+  const auto at_start = [](const auto& entry) { return only_at_start(entry.first); };
+  if (settings_ && std::any_of(settings_->begin(), settings_->end(), at_start)) return pass_through();
   decide();
 }
 

@@ -323,6 +323,8 @@ class FakePostgres {
       else if (w[1] != "SESSION")
         now_.session.erase(canonical(w[1])), now_.local.erase(canonical(w[1]));
       keep();
+    } else if (verb == "DISCARD" && w.size() >= 2 && w[1] == "SEQUENCES") {
+      return tag("DISCARD SEQUENCES"), true;
     } else if (verb == "DISCARD") {
       if (status_ != 'I' || several)
         return fail("25001", "DISCARD ALL cannot run inside a transaction block"), false;

@@ -33,9 +33,10 @@ TEST_F(SessionTest, AnotherClientGetsACleanServerInOneWrite) {
   EXPECT_EQ(servers_.size(), 1U);
   EXPECT_EQ(b.session.take_events().resets, 1U);
   const auto& log = servers_[0].pg.log();
-  ASSERT_GE(log.size(), 3U);
-  EXPECT_EQ(log[log.size() - 3], "RESET SESSION AUTHORIZATION");
-  EXPECT_EQ(log[log.size() - 2], "RESET ALL");
+  ASSERT_GE(log.size(), 4U);
+  EXPECT_EQ(log[log.size() - 4], "RESET SESSION AUTHORIZATION");
+  EXPECT_EQ(log[log.size() - 3], "RESET ALL");
+  EXPECT_EQ(log[log.size() - 2], "DISCARD SEQUENCES");
 }
 
 TEST_F(SessionTest, AFailedCleanUpForwardsNothing) {
