@@ -61,8 +61,7 @@ RULES = [
     Case("private-ip-and-auto-ip", ["--private-ip", "--auto-ip", NAME]),
     Case("private-ip-off-and-auto-ip-off", ["--private-ip=false", "--auto-ip=false", NAME]),
     Case("private-ip-and-psc", ["--private-ip", "--psc", NAME]),
-    Case("private-ip-and-psc-and-sql-data", ["--private-ip", "--psc", "--sql-data", NAME], deviation="sql-data",
-         ours="exit 1: --sql-data is not supported.*"),
+    Case("private-ip-and-psc-and-sql-data", ["--private-ip", "--psc", "--sql-data", NAME]),
     *auth_pairs(),
     Case("order-unix-before-auth", ["--unix-socket", "/a", "--address", "127.0.0.1", "--token", "x", "--gcloud-auth", NAME]),
     Case("order-instance-before-all", ["--unix-socket", "/a", "--address", "127.0.0.1"]),
@@ -87,7 +86,7 @@ FLAGS = [
     Case("flag-without-value", [NAME, "--port"]),
     Case("letter-without-value", [NAME, "-p"], deviation="argument-texts", ours="exit 1: flag needs an argument: .*"),
     *[Case(f"{name}-{value or 'empty'}", [f"--{name}={value}", NAME], deviation="argument-texts",
-           ours=f'exit 1: invalid value "{value}" for --{name}: .*')
+           ours=f'exit 1: invalid argument "{value}" for "[^"]*--{name}" flag: .*')
       for name, value in [("port", "abc"), ("port", "1.5"), ("auto-iam-authn", "maybe"), ("private-ip", "2"),
                           ("max-sigterm-delay", "30"), ("min-sigterm-delay", "x"), ("max-connections", "-1"),
                           ("health-check", "yes"), ("quitquitquit", "on"), ("lazy-refresh", "nein")]],
@@ -123,8 +122,7 @@ ENVIRONMENT = [
          deviation="config-file-variable", ours=r"started\n\[" + NAME + r"\] 127\.0\.0\.1:{p0}.*"),
 ]
 FILES = [
-    Case("file-missing", ["--config-file", "missing.toml"], deviation="argument-texts",
-         ours="exit 1: failed to load configuration from missing.toml: No such file or directory.*"),
+    Case("file-missing", ["--config-file", "missing.toml"]),
     Case("file-extension", ["--config-file", "proxy.ini"], files={"proxy.ini": ""}),
     Case("file-without-extension", ["--config-file", "proxy"], files={"proxy": ""}),
     Case("file-is-a-folder", ["--config-file", "."]),
