@@ -82,10 +82,9 @@ Outcome help_of(const std::string& program, const std::vector<std::string>& topi
 }
 
 Outcome completion(const std::string& program, const std::vector<std::string>& shells) {
-  if (shells.empty()) return PrintAndExit{help_text(program, "completion"), 0};
-  if (auto script = completion_script(shells.front())) return PrintAndExit{*std::move(script), 0};
-  return wrong(program, "there is no completion for " + in_quotes(shells.front()) +
-                            ": write bash, zsh, fish or powershell");
+  auto script = shells.empty() ? std::nullopt : completion_script(shells.front());
+  // The Auth Proxy's answer to another shell is its help, too.
+  return PrintAndExit{script ? *std::move(script) : help_text(program, "completion"), 0};
 }
 
 }  // namespace

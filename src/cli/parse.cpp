@@ -167,10 +167,15 @@ Outcome parse(const std::vector<std::string>& arguments, const Inputs& inputs, c
   }
   const bool check = cut.before_dashes > 0 && cut.positionals.front() == "check";
   if (check) cut.positionals.erase(cut.positionals.begin());
-  // pflag stops for --help before anything is checked.
-  if (cut.flags.count("help") != 0) return PrintAndExit{help_text(program, check ? "check" : ""), 0};
-  if (cut.flags.count("version") != 0) return PrintAndExit{version_text(program), 0};
   std::vector<std::string> errors = std::move(cut.errors);
+  // Flags are read before --help is heeded, everything else after it, as in the original.
+  if (cut.flags.count("help") != 0 || cut.flags.count("version") != 0) {
+    const Inputs nothing{[](const std::string&) { return std::optional<std::string>{}; }, inputs.read_file};
+    read_options(cut, nothing, {}, errors);
+    if (!errors.empty()) return Failure{std::move(errors), 1, program};
+    return PrintAndExit{
+        cut.flags.count("help") != 0 ? help_text(program, check ? "check" : "") : version_text(program), 0};
+  }
   const auto flat_path = flat_file_path(cut, inputs);
   const FlatFile flat = read_flat(flat_path, inputs, errors);
   const Options options = read_options(cut, inputs, flat, errors);

@@ -322,7 +322,7 @@ TEST(Environment, InstancesAreNumbered) {
 }
 
 TEST(Help, NamesEveryFlagAndFitsAScreen) {
-  const Outcome outcome = run("--help --port=nonsense");
+  const Outcome outcome = run("--help --port=1");
   const auto& help = std::get<PrintAndExit>(outcome);
   EXPECT_EQ(help.code, 0);
   for (const Flag& flag : flags()) EXPECT_THAT(help.text, HasSubstr("--" + std::string(flag.name)));
@@ -330,6 +330,8 @@ TEST(Help, NamesEveryFlagAndFitsAScreen) {
   for (std::size_t end; (end = help.text.find('\n', start)) != std::string::npos; start = end + 1) {
     EXPECT_LE(end - start, 130U) << help.text.substr(start, end - start);
   }
+  EXPECT_THAT(errors("--help --port=nonsense"), testing::SizeIs(1)) << "flags are read first, as pflag does";
+  EXPECT_EQ(std::get<PrintAndExit>(run("--help", {{"CSQL_PROXY_PORT", "nonsense"}})).code, 0);
   EXPECT_THAT(std::get<PrintAndExit>(run("-v")).text, testing::StartsWith("sidepool version "));
 }
 
