@@ -240,7 +240,7 @@ def test_half_a_message_closes_the_server(postgres, pooler):
     w, _, _ = raw.login(pooler)
     assert raw.rows(w, "begin") == []
     pid = raw.rows(w, "select pg_backend_pid()")[0]
-    w.send(wire.query("insert into nowhere values (1)" + " " * 2000)[:1500])
+    w.send(wire.query("insert into nowhere values (1)" + " " * 60000)[:50000])  # too long to be kept
     w.sock.close()
     eventually(lambda: activity(postgres, f"pid = {pid}") == 0, "that server is closed")
     eventually(lambda: pooler.total("sidepool_servers", 'state="closing"') == 0, "and its slot is free")
@@ -303,7 +303,7 @@ def test_frozen_backend_holds_its_slot_until_server_close_timeout(postgres):
         pid = int(raw.rows(w, "select pg_backend_pid()")[0])
         os.kill(pid, signal.SIGSTOP)
         try:
-            w.send(wire.query("select 1" + " " * 2000)[:1500])  # half a message: the server has to be closed
+            w.send(wire.query("select 1" + " " * 60000)[:50000])  # half a message: the server has to be closed
             w.sock.close()
             eventually(lambda: pooler.total("sidepool_servers", 'state="closing"') == 1, "it is being closed")
             b = in_thread(lambda: value(autocommit(pooler), "select pg_backend_pid()"))

@@ -1,5 +1,6 @@
 """tests/e2e/test_instance_tls.py -- which servers are taken for an instance, rotation, and the metadata exchange."""
 import re
+import tempfile
 
 import psycopg2
 import pytest
@@ -113,13 +114,12 @@ def try_value(connection):
 @pytest.mark.parametrize("reply", ["none", "ok", "error"])
 def test_metadata_exchange_by_listener_and_answer(emulator, tmp_path, reply):
     emulator.instance(NAME, mdx_reply=reply)
-    folder = tmp_path / "sockets"
-    folder.mkdir()
-    with service(emulator, tmp_path, NAME, upstream='pool.mode = "none"', unix=folder) as running:
+    with (tempfile.TemporaryDirectory(prefix="sp-") as folder,  # short: a socket's path has 107 bytes at most
+          service(emulator, tmp_path, NAME, upstream='pool.mode = "none"', unix=folder) as running):
         assert works(running)
         assert emulator.logins()[-1]["mdx"] == "tcp"
         running_port, running.port = running.port, 5432
-        c = connect(running, host=str(folder))
+        c = connect(running, host=f"{folder}/{NAME}")
         assert value(c, "select repeat('x', 100000)") == "x" * 100000
         c.close()
         running.port = running_port
