@@ -159,8 +159,6 @@ void Worker::on_message(InstanceInfo&& m) {
     metrics.phase_failed(metrics::DialPhase::Api);
     metrics.dial_failed();
     auto& error = m.answer.error();
-    // The api thread has logged it without a client; that one was lost is what operators look for.
-    if (error.reason != "stopped") log_upstream_error(*request->upstream_, error);
     // What is wrong with our own credentials names files, programs and what they print; the log has it.
     constexpr int kHttpErrors = 400;
     const bool own = error.code == Errc::Auth || error.code == Errc::Config;
@@ -342,7 +340,7 @@ void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener,
                                });
 }
 
-// That the instance has no address of the wanted type is found here.
+// The api thread logs its own errors; that the instance has no address of the wanted type is found here.
 Result<upstream::Route> RouteRequest::route_by(const cloudsql::ConnectionInfo& info) {
   auto route = upstream_->instance_route(info, unix_);
   if (!route) {
