@@ -382,10 +382,13 @@ std::string CloudSql::note_failure(Entry& entry, CallFailure failure, Now now) {
   entry.stats.last_error = entry.last_error.what;
   const auto pass = entry.gate.admit(entry.last_error.what, now.boot);
   if (!pass) return {};
-  std::string line = entry.last_error.what;
+  // Without a certificate every client fails: the Auth Proxy's line, which operators look for.
+  const bool usable = entry.schedule.valid(now.wall);
+  std::string line = usable ? std::string{} : "[" + entry.key.name() + "] failed to connect to instance: ";
+  line += entry.last_error.what;
   const auto advice = remedy(entry.last_error);
   if (pass->first && !advice.empty()) line += ". " + std::string{advice};
-  if (entry.schedule.valid(now.wall)) line += " (the certificate in use is still valid)";
+  if (usable) line += " (the certificate in use is still valid)";
   if (pass->left_out > 0)
     line += " (the same " + std::to_string(pass->left_out) + " times more since it was last said)";
   return line;

@@ -16,6 +16,8 @@ TEST_F(Source, APermanentRefusalIsNoStorm) {
   EXPECT_EQ(google_.count("/token"), 1U);
   const std::string text = log();
   EXPECT_THAT(text, HasSubstr("Error 403: Not authorized., notAuthorized. Grant the principal the role"));
+  EXPECT_THAT(text, HasSubstr("[" + key_.name() + "] failed to connect to instance: "))
+      << "the Auth Proxy's line";
   EXPECT_EQ(text.find("Error 403"), text.rfind("Error 403")) << "said once";
   // The fault is lifted: the next client that comes 5 s after the last call gets through.
   google_.set_fault(nullptr);
