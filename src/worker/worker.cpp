@@ -161,8 +161,8 @@ void Worker::on_message(InstanceInfo&& m) {
     auto& error = m.answer.error();
     // What is wrong with our own credentials names files, programs and what they print; the log has it.
     constexpr int kHttpErrors = 400;
-    const bool own = error.code == Errc::Auth || error.code == Errc::Config;
-    if (own && error.sys < kHttpErrors && error.reason != "removed") error.reason = "credentials";
+    const bool own = error.code == Errc::Auth || error.reason == "command";
+    if (own && error.sys < kHttpErrors) error.reason = "credentials";
     return found(tl::unexpected(std::move(error)), 0);
   }
   const auto epoch = (*m.answer)->epoch;
