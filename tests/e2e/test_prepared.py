@@ -116,12 +116,13 @@ def test_a_changed_plan(pooler, postgres):
 def test_a_changed_plan_and_psycopg2(pooler, postgres):
     postgres.sql("create table if not exists wide (a int)", dbname="app")
     postgres.sql("grant select on wide to app", dbname="app")
-    with pooler.connect() as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute("select * from wide")
-        postgres.sql("alter table wide add column b int", dbname="app")
-        cursor.execute("select * from wide")
-        assert [c.name for c in cursor.description] == ["a", "b"]
+    connection = pooler.connect()
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("select * from wide")
+    postgres.sql("alter table wide add column b int", dbname="app")
+    cursor.execute("select * from wide")
+    assert [c.name for c in cursor.description] == ["a", "b"]
     connection.close()
 
 
