@@ -148,10 +148,12 @@ def test_headers_and_body(programs, emulator):
             who(running)
         form = {}
         for request in emulator.requests():
-            headers = request["headers"]
+            if request["api"] not in API:
+                continue
+            headers, details = request["headers"], request["details"] or {}
             form[request["api"]] = (request["method"], headers.get("Content-Type"), headers.get("X-Goog-User-Project"),
                                     headers["Authorization"], headers["User-Agent"].split()[-1], bool(headers.get("X-Goog-Api-Client")),
-                                    request["details"].get("has_access_token"), request["details"].get("public_key_label"))
+                                    details.get("has_access_token"), details.get("public_key_label"))
         return form
 
     form = same(programs, emulator, see)
@@ -246,14 +248,15 @@ def test_sources_of_credentials(programs, emulator, tmp_path, kind, iam):
         with Running(program, emulator, *map(str, flags), token=False, env=env) as running:
             name = who(running, ROLE, "anything") if iam else who(running)
             said = next(line for line in running.log_lines("out") if line.startswith("Authorizing"))
-        scopes = sorted((request["api"], request["details"].get("scopes")) for request in emulator.requests()
-                        if request["api"] not in API and request["details"].get("scopes"))
+        # How often depends on which of two tokens is asked for first.
+        scopes = sorted({(request["api"], tuple(request["details"]["scopes"])) for request in emulator.requests()
+                         if request["api"] not in API and (request["details"] or {}).get("scopes")})
         access_token = [request["details"]["has_access_token"] for request in emulator.requests("generateEphemeralCert")]
         return name, said, scopes, access_token
 
     name, _, scopes, access_token = same(programs, emulator, see)
     assert name == (ROLE if iam else "alice") and access_token == [iam]
-    asked = [scope for _, scope in scopes]
+    asked = [list(scope) for _, scope in scopes]
     assert kind == "gcloud" or (([LOGIN_SCOPE] in asked) == iam and [ADMIN_SCOPE] in asked)
 
 
@@ -270,8 +273,7 @@ def test_gcloud_is_called_in_the_same_way(programs, emulator, tmp_path):
 
 
 @pytest.mark.parametrize("args", [["--credentials-file", "/nonexistent/key.json"], ["--json-credentials", "{"],
-                                  ["--json-credentials", '{"type": "strange"}'], ["--json-credentials", "{}"],
-                                  ["--gcloud-auth"]])
+                                  ["--json-credentials", '{"type": "strange"}'], ["--json-credentials", "{}"]])
 def test_bad_credentials_end_the_start(programs, emulator, args):
     def see(program):
         with Running(program, emulator, *args, token=False, ready=False) as running:
@@ -463,7 +465,11 @@ def test_metrics_of_failures(programs, emulator):
         with Running(program, emulator, *PROBES) as running:
             with pytest.raises(psycopg2.OperationalError):
                 who(running)
-            return eventually(lambda: (lambda found: len(found) >= 2 and found)(families(running.http)), "two families")
+            found = eventually(lambda: (lambda found: len(found) >= 2 and found)(families(running.http)), "two families")
+        # Google's proxy may also count a refresh that its own client has cancelled, which has no code.
+        labels = found["cloudsqlconn_refresh_failure_count"][2]
+        labels[:] = [one for one in labels if one.get("cloudsql_error_code")]
+        return found
 
     found = same(programs, emulator, see, lambda: emulator.faults("connectSettings", {"status": 403, "reason": "notAuthorized", "times": -1}))
     assert found["cloudsqlconn_refresh_failure_count"][2] == [{"cloudsql_error_code": "notAuthorized", "cloudsql_instance": NAME}]
