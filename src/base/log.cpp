@@ -124,8 +124,9 @@ void stop(std::chrono::milliseconds patience) {
   g_give_up_at.store((steady_now() + patience).time_since_epoch().count(), std::memory_order_relaxed);
   if (!wait_for_users()) return (void)writer.release();  // rather lost than taken from under its user
   const auto overrun = writer->pool->overrun_counter();
-  writer->logger.reset();
+  // The logger last: queued lines hold it, and with the thread joined nobody else does any more.
   writer->pool.reset();
+  writer->logger.reset();
   g_dropped.fetch_add(overrun, std::memory_order_relaxed);
 }
 
