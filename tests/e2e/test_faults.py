@@ -67,6 +67,13 @@ def test_idle_server_killed_is_noticed_by_nobody(postgres, pooler):
     a.close()
 
 
+def thread_states(pid):
+    """As in proc(5), "T" for stopped."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as stat:
+            yield stat.read().rsplit(")", 1)[1].split()[0]
+
+
 def test_a_request_that_meets_a_dead_idle_server_goes_to_another(postgres, pooler):
     """Both lie unread when sidepool runs again, the request first."""
     w, _, _ = raw.login(pooler)
@@ -74,6 +81,7 @@ def test_a_request_that_meets_a_dead_idle_server_goes_to_another(postgres, poole
     eventually(lambda: pooler.total("sidepool_servers", 'state="idle"') == 1, "its server is idle")
     os.kill(pooler.process.pid, signal.SIGSTOP)
     try:
+        eventually(lambda: set(thread_states(pooler.process.pid)) == {"T"}, "all its threads have stopped")
         w.send(wire.query("select pg_backend_pid()"))
         os.kill(backend, signal.SIGTERM)
         eventually(lambda: activity(postgres, f"pid = {backend}") == 0, "the backend is gone")
