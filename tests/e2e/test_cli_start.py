@@ -276,8 +276,10 @@ def test_skip_failed_instance_config(emulator, folder):
                          f"{OTHER}?unix-socket={folder}/{'d' * 100}")
         with Proxy(args) as proxy:
             assert proxy.listening() == [(NAME, f"127.0.0.1:{port}")]
-            skipped = proxy.find(r"\(skipped due to skip-failed-instance-config flag\)$")
-            assert len(skipped) == 2 and all(f"[{OTHER}] Unable to mount socket: " in line for line in skipped)
+            lines = r"\(skipped due to skip-failed-instance-config flag\)$"
+            eventually(lambda: len(proxy.find(lines)) == 2, "both are told")  # stderr is another pipe than the ready line's
+            skipped = proxy.find(lines)
+            assert all(f"[{OTHER}] Unable to mount socket: " in line for line in skipped)
             assert all(line in proxy.output("err") for line in skipped)
             assert one(connect(host="127.0.0.1", port=port)) == 1
         error = failed(*arguments(NOWHERE, "--skip-failed-instance-config", f"{OTHER}?port={busy}"))

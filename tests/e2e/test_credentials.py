@@ -336,7 +336,7 @@ def test_a_new_key_in_the_file_is_used(emulator, tmp_path):
         move('{"type": "service_account", "private_key": "half-written-s3cret')
         service.secrets.append("half-written-s3cret")
         fetch_anew()
-        assert eventually(lambda: service.current_user() == ROLE, "logins go on with the old key")
+        assert eventually(lambda: login(service, ROLE), "logins go on with the old key")
         service.wait_line("has changed but cannot be used, so the old credentials stay")
 
         second = emulator.service_account(FEDERATED)
