@@ -144,6 +144,20 @@ bool Session::may_invent() const noexcept {
   return true;
 }
 
+// The beginning of a Bind with a body of `body_size` bytes, with the server's name for the statement in place
+// of the client's. What is behind the names follows as it is.
+static void put_bind_head(Buffer& own, const protocol::BindHead& head, std::string_view server_name,
+                          std::uint32_t body_size) {
+  const auto size = static_cast<std::uint32_t>(body_size + 4 + server_name.size() - head.statement.size());
+  own.push_back('B');
+  own.resize(own.size() + 4);
+  protocol::store_be32(own.data() + own.size() - 4, size);
+  own.insert(own.end(), head.portal.begin(), head.portal.end());
+  own.push_back(0);
+  own.insert(own.end(), server_name.begin(), server_name.end());
+  own.push_back(0);
+}
+
 // False: undecided. `part` holds at least the two names of the Bind.
 bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out) {
   if (behind_alone(out)) return false;
@@ -199,16 +213,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   use(judge_text(statement->scan));
   last_bound_ = name;
   const auto server_name = store_->name_of(statement->id);
-  const auto size = static_cast<std::uint32_t>(body_size + 4 + server_name.size() - head->statement.size());
-  out.compose(Do::ToServer, [&](Buffer& own) {
-    own.push_back('B');
-    own.resize(own.size() + 4);
-    protocol::store_be32(own.data() + own.size() - 4, size);
-    own.insert(own.end(), head->portal.begin(), head->portal.end());
-    own.push_back(0);
-    own.insert(own.end(), server_name.begin(), server_name.end());
-    own.push_back(0);
-  });
+  out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
   pass(part.subspan(5 + head->size), out);
   return true;
