@@ -121,6 +121,7 @@ void Worker::on_message(BrokerOrder&& m) {
 void Worker::on_message(PollBroker&& m) { arm_poll(m.upstream, m.when); }
 
 void Worker::on_message(CancelRequested&& m) {
+  --shared_.clients;
   const auto slot = m.pid & ((1U << CancelKey::kSlotBits) - 1);
   auto* client = clients_.find_slot(slot);
   if (!client || !client->matches(m.key)) return wrong_key(std::move(m.stream));
@@ -248,7 +249,9 @@ const conf::User* Worker::configured_user(std::string_view user, std::string_vie
 void Worker::route_cancel(CancelRequested request) {
   const auto worker = request.pid >> CancelKey::kSlotBits & ((1U << CancelKey::kWorkerBits) - 1);
   const bool ours = (request.pid & CancelKey::kMark) != 0 && worker < shared_.workers.size();
-  if (ours) shared_.workers[worker]->post(std::move(request));
+  if (!ours) return;
+  ++shared_.clients;  // on its way between two workers it is a socket like any other
+  shared_.workers[worker]->post(std::move(request));
 }
 
 void Worker::cancel(const Server& server, std::optional<pool::SessionId> session, io::Stream requester) {
