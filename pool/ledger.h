@@ -46,6 +46,7 @@ struct Expected {
   std::unique_ptr<protocol::Buffer> made{};
   std::uint32_t unnamed = 0;  // of a Parse: the number of the client's text that it puts in the unnamed one
   bool renames = false;       // belongs to a switch to the client's own names
+  bool early_data = false;    // CopyData has passed before it was known whether this is a COPY-in
 
   // What the server has afterwards is known only with the reply.
   bool decides() const noexcept {

@@ -155,6 +155,7 @@ class Session {
   void send_sync(Bytes whole, Actions& out);
   bool in_copy(char type) const noexcept;
   void eat(char type, Bytes bytes, Actions& out);
+  void note_copy_data();
   void on_copy_end(Bytes whole, Actions& out);
   void on_execute();
   void flush_if_full(Actions& out);
@@ -185,6 +186,8 @@ class Session {
     return (t.pins & static_cast<std::uint32_t>(Pin::OwnNames)) != 0;
   }
   bool give_own_names(const Traits& t, Actions& out);
+  bool wait_for_names(Actions& out);
+  void end_unsent_query(Actions& out);
   void switch_names(Actions& out);
   void put_under_own_name(const std::string& name, const Statement& statement, Actions& out);
   bool parse_own(const protocol::ParseView& p, Bytes whole, Actions& out);
@@ -247,7 +250,9 @@ class Session {
   // session_unnamed.cpp: the unnamed statement, and DEALLOCATE
   bool parse_unnamed(Bytes whole, Bytes tail, Actions& out);
   void ensure_unnamed(Actions& out);
-  bool unnamed_unsettled() const noexcept;
+  bool unnamed_unsettled();
+  StatementRef unnamed_target();
+  void put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out);
   bool on_lone_deallocate(std::string_view name, Actions& out);
   void forget_unnamed() noexcept;
 
@@ -313,7 +318,6 @@ class Session {
   bool skipping_ = false;         // the server skips to the next Sync
   bool copying_ = false;          // the server is in COPY-in for the entry at the head
   bool copy_unclear_ = false;     // messages that COPY-in may or may not have eaten
-  bool early_data_ = false;       // CopyData has passed before it was known whether there is a COPY-in
   bool copy_bound_ = false;       // a COPY statement was bound in this cycle
   bool sync_held_ = false;        // a Sync waits for the first reply of an Execute that may be a COPY
   bool stalled_ = false;          // client_part_ holds a message that needs a reply first
@@ -330,13 +334,14 @@ class Session {
   bool commit_seen_ = false;
   bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
-  bool cancel_asked_ = false;   // counted in cancels_, not carried out yet
-  bool keeping_ = false;        // messages of this cycle are kept
-  bool running_again_ = false;  // what is passing has been sent before
-  bool own_names_ = false;      // the server has the client's statements under the client's names
-  bool switching_ = false;      // what is sent now belongs to a switch to these
-  bool letting_go_ = false;     // the server is cleaned before it goes back
-  bool spoiled_ = false;        // the server is about to end the session over what the client has sent
+  bool cancel_asked_ = false;        // counted in cancels_, not carried out yet
+  bool keeping_ = false;             // messages of this cycle are kept
+  bool running_again_ = false;       // what is passing has been sent before
+  bool own_names_ = false;           // the server has the client's statements under the client's names
+  bool switching_ = false;           // what is sent now belongs to a switch to these
+  bool switched_for_query_ = false;  // a Query waits for the answers to such a switch
+  bool letting_go_ = false;          // the server is cleaned before it goes back
+  bool spoiled_ = false;             // the server is about to end the session over what the client has sent
   bool client_gone_ = false;
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;
@@ -364,8 +369,10 @@ class Session {
   Settings unnamed_fingerprint_;
   std::string
       unnamed_deallocates_;  // the client's name that the unnamed statement, a lone DEALLOCATE, is about
-  std::string last_bound_;   // the client's name of the statement bound last, for Describe of a portal
-  std::string deallocates_bound_;            // as unnamed_deallocates_, when that is what was bound last
+  StatementId unnamed_stands_for_ = StatementId::None;  // the one that the text on the server is about
+  std::string last_bound_;         // the client's name of the statement bound last, for Describe of a portal
+  std::string deallocates_bound_;  // as unnamed_deallocates_, when that is what was bound last
+  StatementId stands_for_bound_ = StatementId::None;  // and unnamed_stands_for_
   std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
 
   Bytes input_;                       // of the call under way

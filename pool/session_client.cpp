@@ -189,7 +189,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       pass(whole, out);
       break;
     default:  // CopyData, Flush
-      if (type == 'd' && !copying_) early_data_ = true;
+      if (type == 'd') note_copy_data();
       pass(whole, out);
       break;
   }
@@ -215,14 +215,14 @@ void Session::expect(Request request, Reply reply) { ledger_.push({request, repl
 void Session::on_execute() {
   open_cycle();
   alone_flushed_ = false;
-  early_data_ = false;
   if (deallocates_bound_.empty()) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
-  const auto* e = statements().find(name);
-  if (!e) return expect(Request::Execute);
-  const auto id = e->statement->id;
+  const auto id = std::exchange(stands_for_bound_, StatementId::None);
   server_->statements.remove(id);
-  ledger_.push({Request::Execute, Reply::Forward, false, id, statements().remove(name, cycle_)});
+  const auto* e = statements().find(name);
+  const bool the_same = e && (own_names_ || e->statement->id == id);
+  ledger_.push(
+      {Request::Execute, Reply::Forward, false, id, the_same ? statements().remove(name, cycle_) : nullptr});
 }
 
 protocol::ScanResult Session::scan(std::string_view text) const noexcept {
@@ -276,6 +276,8 @@ bool Session::resets_too_soon(const Traits& t) const noexcept {
 
 // False: undecided until what is outstanding has been answered.
 bool Session::on_query(Bytes whole, Actions& out) {
+  if (switched_for_query_ && !ledger_.empty()) return false;
+  switched_for_query_ = false;
   const auto result = scan(protocol::as_text(whole.subspan(5)));
   if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
     const auto name = result.deallocate_name();
@@ -289,9 +291,8 @@ bool Session::on_query(Bytes whole, Actions& out) {
   }
   const auto traits = judge_text(result);
   if (const auto pins = refused(traits)) return refuse_query(pins, out);
-  // Without a Sync a switch could make the server skip this, and a Sync would commit what came before.
-  if (needs_own_names(traits) && cycle_open_) return refuse_query(traits.pins, out);
   if (!give_own_names(traits, out)) return false;
+  if (wait_for_names(out)) return false;
   if (resets_too_soon(traits)) return false;
   use(traits);
   note_query();
@@ -301,7 +302,7 @@ bool Session::on_query(Bytes whole, Actions& out) {
 }
 
 void Session::note_query() {
-  copy_bound_ = early_data_ = false;
+  copy_bound_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
   hold_behind();
   forget_unnamed();
@@ -345,6 +346,17 @@ void Session::eat(char type, Bytes bytes, Actions& out) {
   copy_unclear_ |= type != 'H';
   if (type == 'S' || type == 'H') return;
   pass(bytes, out);
+}
+
+// For the COPY that is under way, or for one of which the server has not spoken yet.
+void Session::note_copy_data() {
+  if (copying_ && ledger_.find(Request::CopyEnd) == ledger_.size()) return;
+  for (std::size_t i = ledger_.size(); i-- > 0;) {
+    const auto r = ledger_.at(i).request;
+    if (r != Request::Query && r != Request::Execute) continue;
+    ledger_.at(i).early_data = true;
+    return;
+  }
 }
 
 // With nothing outstanding there is no COPY that it could end, and the server would ignore it.

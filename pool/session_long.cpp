@@ -8,7 +8,7 @@ using protocol::Slice;
 namespace {
 
 // A Query or Parse up to this size is collected without asking the store for memory. A longer Query is
-// scanned as it passes, unless it may have to be refused.
+// scanned as it passes, unless it may have to be refused or may see names of prepared statements.
 constexpr std::uint32_t kFreeText = 16384;
 // An unnamed Parse beyond this is not kept; the client keeps its server instead until it has replaced it.
 constexpr std::uint32_t kKeptUnnamed = 1U << 20;
@@ -55,7 +55,7 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
       break;
     default:  // CopyData, FunctionCall: nothing in them is looked at
       passing_ = Passing::Forward;
-      if (s.type == 'd' && !copying_) early_data_ = true;
+      if (s.type == 'd') note_copy_data();
       if (s.type == 'F') expect(Request::FunctionCall), ++events_.queries;
       return pass(s.bytes, out);
   }
@@ -87,8 +87,12 @@ void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, boo
   scan_piece(body, body, last, out);
 }
 
+// Nor can the names on the server be changed any more when a text has been sent in part that turns out to see
+// them.
 bool Session::holds_query_back(std::uint32_t size) {
-  if (policy() == Pinning::Auto || size > kHeldBack || !store_->reserve(size)) return false;
+  const bool may_see_names = rewrites() && statements_ && statements_->size() != 0;
+  if (policy() == Pinning::Auto && !may_see_names) return false;
+  if (size > kHeldBack || !store_->reserve(size)) return false;
   part_reserved_ = size;
   return true;
 }
@@ -119,12 +123,14 @@ void Session::end_scan(Bytes last, Actions& out) {
   const auto text = std::move(text_);
   if (skipping_) return pass(last, out);  // an earlier error has come meanwhile: the server does not read it
   const auto scanned = doubt(text->scanner.finish());
-  const bool shows_names = scanned.effects.has(protocol::Effect::PreparedStatementsView);
+  // A PREPARE makes a name of its own; the others are about names that are not there.
+  const bool needs_names =
+      sees_names(scanned) && (scanned.effects.has(protocol::Effect::PreparedStatementsView) ||
+                              (statements_ && statements_->size() != 0));
   auto traits = judge_text(scanned);
   if (!text->name.empty()) traits.pins |= static_cast<std::uint32_t>(Pin::Prepare);  // on this server only
   auto pins = refused(traits);
-  if (shows_names && rewrites())
-    pins |= static_cast<std::uint32_t>(Pin::OwnNames);  // others' names are there
+  if (needs_names) pins |= static_cast<std::uint32_t>(Pin::OwnNames);
   if (pins != 0) return refuse_scanned(*text, pins, out);
   pass(last, out);
   if (text->type == 'Q') {
@@ -222,6 +228,7 @@ void Session::retry_stalled(Actions& out) {
   stalled_ = false;
   if (skipping_) {  // the server will not read it
     if (passing_ == Passing::Forward) passing_ = Passing::Drop;
+    if (std::exchange(switched_for_query_, false)) end_unsent_query(out);
     return Buffer{}.swap(client_part_);
   }
   if (passing_ == Passing::Forward) return bind_part(out);

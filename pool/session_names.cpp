@@ -29,6 +29,23 @@ bool Session::give_own_names(const Traits& t, Actions& out) {
   return true;
 }
 
+// Behind a cycle without a Sync, which would commit what came before: a switch that fails makes the server
+// skip this Query, and then nobody would answer it. True: the switch is answered first.
+bool Session::wait_for_names(Actions& out) {
+  if (!cycle_open_ || ledger_.empty() || !ledger_.at(ledger_.size() - 1).renames) return false;
+  switched_for_query_ = true;
+  out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
+  return true;
+}
+
+// The switch has failed, and so has the Query it was for: the client has read why.
+void Session::end_unsent_query(Actions& out) {
+  note_query();
+  skipping_ = false;
+  expect(Request::Sync);
+  out.compose(Do::ToServer, [](Buffer& own) { protocol::sync(own); });
+}
+
 // Outside a cycle each statement has a Sync of its own, so that one which cannot be parsed any more costs
 // nothing but itself. Inside one a Sync would commit; there its error is the client's.
 void Session::switch_names(Actions& out) {

@@ -315,16 +315,16 @@ void Session::on_notification(Bytes whole, Actions& out) {
 void Session::on_copy_in(Actions& out) {
   copying_ = true;
   copy_unclear_ = false;
+  const bool early_data = ledger_.front().early_data;
   const auto end = ledger_.find(Request::CopyEnd);
   // Unless the end of the COPY lies before it, the server would have read it without a word.
-  if (end == ledger_.size() && std::exchange(sync_held_, false)) copy_unclear_ = early_data_;
+  if (end == ledger_.size() && std::exchange(sync_held_, false)) copy_unclear_ = early_data;
   // Sent before this message could be known. A Sync before any data gets no answer.
   for (std::size_t i = end; i-- > 1;) {
     if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY
-    copy_unclear_ |= early_data_;
+    copy_unclear_ |= early_data;
     ledger_.erase(i);
   }
-  early_data_ = false;
   retry_stalled(out);
 }
 

@@ -184,6 +184,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     ensure_unnamed(out);
     use(unnamed_traits_);
     deallocates_bound_ = unnamed_deallocates_;
+    stands_for_bound_ = unnamed_stands_for_;
   }
   if (!entry) {
     if (mapped && rewrites() && (store_->ours(name) || !sql_may_have_prepared())) {

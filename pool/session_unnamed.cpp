@@ -11,22 +11,44 @@ void Session::forget_unnamed() noexcept {
   if (unnamed_.capacity() > 4096) Buffer{}.swap(unnamed_);
   unnamed_kind_ = Unnamed::None;
   unnamed_deallocates_.clear();
+  unnamed_stands_for_ = StatementId::None;
 }
 
 // Whether the server has read this client's last text is not known before an earlier cycle has been answered.
-bool Session::unnamed_unsettled() const noexcept {
-  return ledger_.undecided(
-      [](const Expected& e) { return e.unnamed != 0 || e.statement == StatementId::Replay; });
+bool Session::unnamed_unsettled() {
+  if (ledger_.undecided(
+          [](const Expected& e) { return e.unnamed != 0 || e.statement == StatementId::Replay; })) {
+    return true;
+  }
+  if (unnamed_deallocates_.empty() || !rewrites()) return false;
+  if (statements().undecided(unnamed_deallocates_, cycle_)) return true;
+  const auto target = unnamed_target();
+  return target && unsettled(target);
+}
+
+// The statement that an unnamed DEALLOCATE is about now, if it is a protocol-level one under a name of ours.
+StatementRef Session::unnamed_target() {
+  if (unnamed_deallocates_.empty() || !rewrites()) return nullptr;
+  const auto* e = statements().find(unnamed_deallocates_);
+  return e ? e->statement : nullptr;
+}
+
+// Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
+void Session::put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out) {
+  std::string text = "DEALLOCATE " + store_->name_of(target.id);
+  const auto types = protocol::as_text(tail);
+  text += types.substr(std::min(types.find('\0'), types.size()));
+  out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(text)); });
 }
 
 // False: undecided.
 bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
   const auto result = scan(protocol::as_text(tail));
-  StatementRef deallocates;
-  if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
+  const bool deallocates = result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites();
+  if (deallocates) {
     if (statements().undecided(result.deallocate_name(), cycle_)) return false;
-    if (const auto* e = statements().find(result.deallocate_name())) deallocates = e->statement;
-    if (deallocates && unsettled(deallocates)) return false;
+    const auto* e = statements().find(result.deallocate_name());
+    if (e && unsettled(e->statement)) return false;
   }
   auto traits = judge_text(result);
   if (deallocates) traits.pins &= ~static_cast<std::uint32_t>(Pin::OwnNames);  // by our name for it
@@ -46,20 +68,18 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
   if (kept) unnamed_.assign(tail.begin(), tail.end());
   server_->unnamed_session = id_;
   server_->unnamed_sequence = ++unnamed_sequence_;
-  if (deallocates) {
-    // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
-    unnamed_deallocates_ = result.deallocate_name();
-    ensure_on_server(deallocates, out);
-    std::string text = "DEALLOCATE " + store_->name_of(deallocates->id);
-    const auto types = protocol::as_text(tail);
-    text += types.substr(std::min(types.find('\0'), types.size()));
-    out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(text)); });
+  if (deallocates) unnamed_deallocates_ = result.deallocate_name();
+  const auto target = unnamed_target();
+  if (target) {
+    unnamed_stands_for_ = target->id;
+    ensure_on_server(target, out);
+    put_unnamed_deallocate(*target, tail, out);
     wrote_ = true;
   }
   Expected parse{Request::Parse};
   parse.unnamed = unnamed_sequence_;
   ledger_.push(std::move(parse));
-  if (!deallocates) pass(whole, out);
+  if (!target) pass(whole, out);
   return true;
 }
 
@@ -67,7 +87,11 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
 void Session::ensure_unnamed(Actions& out) {
   if (options_->mode == Mode::Session) return;
   const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_sequence_;
-  if (unnamed_kind_ != Unnamed::None && there) return;
+  const auto target = unnamed_target();  // DEALLOCATE looks for the name when it runs
+  const auto stands_for = target ? target->id : StatementId::None;
+  const bool same = unnamed_stands_for_ == stands_for || unnamed_kind_ != Unnamed::Kept;
+  if (target) ensure_on_server(target, out);
+  if (unnamed_kind_ != Unnamed::None && there && same) return;
   if (unnamed_kind_ != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
     unnamed_kind_ = Unnamed::None;
     out.compose(Do::ToServer, [](Buffer& own) { protocol::close(own, 'S', ""); });
@@ -76,8 +100,13 @@ void Session::ensure_unnamed(Actions& out) {
     return;
   }
   ++events_.reparses;
+  unnamed_stands_for_ = stands_for;
   parse_under(unnamed_fingerprint_, out, true);
-  out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_); });
+  if (target) {
+    put_unnamed_deallocate(*target, unnamed_, out);
+  } else {
+    out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_); });
+  }
   Expected parse{Request::Parse, Reply::Swallow};
   parse.unnamed = unnamed_sequence_;
   ledger_.push(std::move(parse));

@@ -112,7 +112,7 @@ protocol::Buffer refusal(std::uint32_t pins, Pinning pinning) {
   std::string detail;
   switch (pinning) {
     case Pinning::Auto:
-      detail = "It was too long, or came in the middle of a cycle of the extended protocol (reason: ";
+      detail = "It was too long to be read before it was sent (reason: ";
       break;
     case Pinning::Refuse:
       detail =

@@ -3,9 +3,9 @@
 // It follows postgres.c where the order of replies is concerned: implicit transactions, the skip to the next
 // Sync, COPY-in that reads Sync and Flush without a word, settings that a rollback puts back, ParameterStatus
 // just before ReadyForQuery. Of SQL it knows BEGIN to ROLLBACK TO, SET, RESET, DISCARD ALL, DEALLOCATE,
-// PREPARE, EXECUTE, LISTEN, COPY FROM, CREATE TEMP TABLE and SELECT; "error" and "syntax" in a text make it
-// fail. A SELECT answers with its own text, its parameters and all state of the session that differs from a
-// fresh one, so that a mix-up is visible.
+// PREPARE, EXECUTE, LISTEN, COPY FROM ("bad line" fails), CREATE TEMP TABLE and SELECT; "error" and "syntax"
+// in a text make it fail. A SELECT answers with its own text, its parameters and all state of the session
+// that differs from a fresh one, so that a mix-up is visible.
 #pragma once
 #include <algorithm>
 #include <cctype>
@@ -256,10 +256,12 @@ class FakePostgres {
     if (type == 'S' || type == 'H') return;
     if (type == 'd') {
       copied_ += body.size();
-      return;
+      if (body.find("bad line") == std::string_view::npos) return;
     }
     copying_ = false;
-    if (type == 'c') {
+    if (type == 'd') {
+      fail("22P04", "extra data after last expected column");
+    } else if (type == 'c') {
       tag("COPY " + std::to_string(copied_));
     } else if (type == 'f') {
       fail("57014", "COPY from stdin failed: " + std::string(body.substr(0, body.find('\0'))));

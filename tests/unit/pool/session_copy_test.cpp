@@ -51,6 +51,21 @@ TEST_F(Copy, AnErrorBeforeItDropsTheData) {
   EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
 }
 
+// Whether the Sync is answered depends on whether the data has failed before the server reads it.
+TEST_F(Copy, DataOfALaterOneThatFailsBeforeASync) {
+  const auto first = join(query("COPY u FROM STDIN"), done(), query("COPY t FROM STDIN"));
+  const auto second = join(raw('d', "bad line\n"), sync());
+  for (const bool apart : {false, true}) {
+    auto& a = client();
+    if (apart) a.send(first);
+    a.send(apart ? second : join(first, second));
+    settle();
+    const auto words = words_of(a.take());
+    EXPECT_TRUE(words == "G C:COPY 0 Z:I G E:22P04 Z:I Z:I" || words == "G C:COPY 0 Z:I G E:22P04 E:08006!")
+        << words;
+  }
+}
+
 TEST_F(Copy, LeavingInTheMiddleCostsNoServer) {
   auto& a = client();
   ask(a, "COPY t FROM STDIN");

@@ -108,11 +108,51 @@ TEST_F(Names, InTheExtendedProtocolBehindOtherMessages) {
   EXPECT_EQ(ask(a, kList), list("e=EXECUTE s1 in UTC;s1=SELECT a in UTC;"));
 }
 
-TEST_F(Names, AQueryInTheMiddleOfACycleIsRefused) {
+TEST_F(Names, AQueryInTheMiddleOfACycle) {
   auto& a = client();
   prepare(a, "s1", "SELECT a");
   EXPECT_EQ(ask(a, join(parse("", "SELECT x"), bind(""), execute(), query("EXECUTE s1"))),
-            "1 2 D:SELECT x,v|parsed in UTC| C:SELECT 1 E:0A000 Z:I");
+            "1 2 D:SELECT x,v|parsed in UTC| C:SELECT 1 T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
+  auto& b = client();
+  EXPECT_EQ(ask(b, join(close('S', "none"), query("PREPARE q AS SELECT q"))), "3 C:PREPARE Z:I");
+  EXPECT_EQ(ask(b, join(bind("q"), execute(), sync())), "2 D:SELECT q,v|parsed in UTC| C:SELECT 1 Z:I");
+}
+
+TEST_F(Names, AQueryInTheMiddleOfACycleThatCannotHaveThem) {
+  auto& a = client();
+  prepare(a, "s1", "SELECT dropped");
+  for (auto& s : servers_) s.pg.refuse_text("dropped");
+  EXPECT_EQ(ask(a, join(parse("", "SELECT x"), bind(""), execute(), query("EXECUTE s1"))),
+            "1 2 D:SELECT x,v|parsed in UTC| C:SELECT 1 E:42P01 Z:I");
+  EXPECT_EQ(ask(a, "SELECT b"), "T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(ask(a, join(parse("", "SELECT error"), bind(""), execute(), query("EXECUTE s1"), sync())),
+            "1 2 E:22012 Z:I")
+      << "an error before it skips it";
+}
+
+TEST_F(Names, ALongTextOfAClientWithStatementsIsReadFirst) {
+  auto& a = client();
+  prepare(a, "s1", "SELECT a");
+  prepare(a, "s2", "SELECT b");
+  const std::string comment = "/*" + std::string(60'000, '.') + "*/";
+  const auto in_pieces = [&](const std::string& text) {
+    const auto bytes = query(text);
+    a.send(Bytes(bytes).first(50'000));
+    settle();
+    return ask(a, Bytes(bytes).subspan(50'000));
+  };
+  EXPECT_EQ(in_pieces(comment + "DEALLOCATE s1"), "C:DEALLOCATE Z:I");
+  EXPECT_EQ(in_pieces("EXECUTE s2; PREPARE z AS SELECT z" + comment),
+            "T D:SELECT b|parsed in UTC| C:SELECT 1 C:PREPARE Z:I");
+}
+
+TEST_F(Names, ATextTooLongToBeReadFirstIsRefused) {
+  auto& a = client();
+  prepare(a, "s1", "SELECT a");
+  const auto bytes = query("EXECUTE s1 /*" + std::string(2'000'000, '.') + "*/");
+  a.send(Bytes(bytes).first(50'000));
+  settle();
+  EXPECT_EQ(ask(a, Bytes(bytes).subspan(50'000)), "E:0A000 Z:I");
   EXPECT_EQ(ask(a, "EXECUTE s1"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
 }
 
@@ -142,6 +182,23 @@ TEST_F(Names, UnknownLoneDeallocateDoesNotPin) {
   EXPECT_FALSE(a.session.pinned());
   EXPECT_EQ(ask(a, "SELECT b; DEALLOCATE s1"), "T D:SELECT b|parsed in UTC| C:SELECT 1 C:DEALLOCATE Z:I");
   EXPECT_TRUE(a.session.pinned());
+}
+
+TEST_F(Names, UnnamedDeallocateFindsItsStatementWhereverItRuns) {
+  auto& a = client();
+  auto& b = client();
+  prepare(a, "s1", "SELECT a");
+  EXPECT_EQ(prepare(a, "", "DEALLOCATE s1"), "1 Z:I");
+  ask(b, "BEGIN");  // takes the server that has both
+  EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "2 C:DEALLOCATE Z:I");
+  EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "2 E:26000 Z:I");
+  ask(b, "COMMIT");
+  EXPECT_EQ(prepare(a, "s1", "SELECT c"), "1 Z:I");
+  EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "2 C:DEALLOCATE Z:I") << "it is about the name";
+  EXPECT_EQ(ask(a, join(bind("s1"), execute(), sync())), "E:26000 Z:I");
+  prepare(b, "mine", "SELECT c");
+  EXPECT_EQ(ask(b, join(bind("mine"), execute(), sync())), "2 D:SELECT c,v|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_FALSE(a.session.pinned());
 }
 
 TEST_F(Names, NoSplitMatters) {
