@@ -37,7 +37,7 @@ DEVIATIONS = {
     "quiet-structured": "--quiet --structured-logs stays structured",
     "iam-per-instance": "?auto-iam-authn=true of one instance changes no other",
     "accept-line": "an accepted connection is logged when it has said who it is",
-    "failure-line": "that the API refuses is said once a minute, and not in the words of a failed connection",
+    "failure-line": "that the API refuses is said once a minute, not for each client",
     "fuse": "FUSE is refused",
     "sql-data": "SQL Data is refused",
     "telemetry": "export to Cloud Monitoring and Cloud Trace is refused",
