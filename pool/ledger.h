@@ -104,6 +104,12 @@ class Ledger {
     return true;
   }
 
+  // Behind the request at the head there is another one that may run something.
+  bool runs_behind_front() const noexcept {
+    return find(Request::Query, 1) != size() || find(Request::Execute, 1) != size() ||
+           find(Request::FunctionCall, 1) != size();
+  }
+
   // The index of the first entry from `from` on with this request; size() if there is none.
   std::size_t find(Request r, std::size_t from = 0) const noexcept {
     std::size_t i = from;

@@ -13,7 +13,7 @@ namespace sidepool::pool {
 // includes the smaller.
 enum class CleanUp : std::uint8_t {
   None,        // nobody has used it since it was opened or cleaned
-  Parameters,  // RESET SESSION AUTHORIZATION; RESET ALL; DISCARD SEQUENCES
+  Parameters,  // settings and what functions may have left; not our prepared statements
   Everything,  // DISCARD ALL: a pinned client may have left locks, temporary objects, cursors …
   Impossible,  // no command cleans it: it has to be closed
 };

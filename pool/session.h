@@ -79,6 +79,11 @@ class Session {
   bool pinned() const noexcept { return pins_ != 0; }
   std::uint32_t pins() const noexcept { return pins_; }
   protocol::TxStatus tx_status() const noexcept { return tx_; }
+  // The server is being cleaned of what its last user left. A CancelRequest of this client has to wait, or it
+  // would meet that.
+  bool cleaning() const noexcept {
+    return server_ && !ledger_.empty() && ledger_.at(0).setup && ledger_.at(0).request == Request::Query;
+  }
   // For the broker: equal keys, equal state. 0 for a client without state of its own.
   std::uint64_t state_key() const noexcept;
   const Settings& overrides() const noexcept { return overrides_; }
@@ -104,6 +109,9 @@ class Session {
   };
   // What becomes of the message of the client whose bytes are passing.
   enum class Passing : std::uint8_t { None, Forward, Drop, Collect, CollectHead, Scan };
+
+  // What the server has said last about a request of this transaction.
+  enum class Outcome : std::uint8_t { None, Done, Undone };
 
   // Whether a Bind by an outdated description is described in its own cycle: the next message tells.
   enum class Outdated : std::uint8_t { Unknown, Described, Fails };
@@ -150,6 +158,10 @@ class Session {
   void pass(Bytes bytes, Actions& out);
   bool on_query(Bytes whole, Actions& out);
   void note_query();
+  static Traits judge_call(Bytes body);
+  bool on_function_call(Bytes whole, Actions& out);
+  // A failed clean-up leaves a transaction block that has failed, too: what would end it waits.
+  bool must_not_end_setup(const Traits& t) const noexcept { return t.ends_block && cleaning(); }
   bool resets_too_soon(const Traits& t) const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
@@ -268,6 +280,9 @@ class Session {
   void on_parameter(Bytes whole, Actions& out);
   void tell_resets(Actions& out);
   void on_tag(std::string_view tag);
+  void note_success(std::string_view tag, Request r) noexcept;
+  // Its transaction ends with an error or a ROLLBACK, and nothing has succeeded since.
+  bool undone() const noexcept { return outcome_ == Outcome::Undone && !commit_seen_; }
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
   void on_copy_in(Actions& out);
@@ -330,9 +345,11 @@ class Session {
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
   bool local_settings_ = false;   // this transaction may run under settings that nothing reports
-  bool error_seen_ = false;       // in this transaction
-  bool commit_seen_ = false;
-  bool committing_ = false;  // a text that ends the transaction has been sent
+  Outcome outcome_ = Outcome::None;
+  bool commit_seen_ = false;         // in this transaction, by its tag
+  bool may_have_committed_ = false;  // something before its end
+  bool block_begun_ = false;         // its BEGIN has been answered
+  bool committing_ = false;          // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
   bool cancel_asked_ = false;        // counted in cancels_, not carried out yet
   bool keeping_ = false;             // messages of this cycle are kept

@@ -184,9 +184,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       pass(whole, out);
       break;
     case 'F':
-      expect(Request::FunctionCall);
-      ++events_.queries;
-      pass(whole, out);
+      decided = on_function_call(whole, out);
       break;
     default:  // CopyData, Flush
       if (type == 'd') note_copy_data();
@@ -208,6 +206,37 @@ void Session::pass(Bytes bytes, Actions& out) {
   } else {
     out.copy(Do::ToServer, bytes);
   }
+}
+
+namespace {
+
+// The functions of large objects, for which libpq makes calls of this kind, in the order of their OIDs
+// (pg_proc.dat). They leave nothing behind in a session.
+constexpr std::array<std::uint32_t, 15> kLargeObjects{715, 764, 767, 952,  953,  954,  955, 956,
+                                                      957, 958, 964, 1004, 3170, 3171, 3172};
+
+}  // namespace
+
+// Nothing of a function but its OID can be seen: it may leave anything.
+Traits Session::judge_call(Bytes body) {
+  Traits t;
+  const std::uint32_t oid = body.size() < 4 ? 0 : protocol::load_be32(body.data());
+  if (std::binary_search(kLargeObjects.begin(), kLargeObjects.end(), oid)) return t;
+  t.pins = static_cast<std::uint32_t>(Pin::Opaque);
+  t.local = true;
+  return t;
+}
+
+// False: undecided.
+bool Session::on_function_call(Bytes whole, Actions& out) {
+  if (behind_alone(out)) return false;
+  const auto traits = judge_call(whole.subspan(5));
+  if (const auto pins = refused(traits)) return refuse_query(pins, out);
+  use(traits);
+  ++events_.queries;
+  expect(Request::FunctionCall);
+  pass(whole, out);
+  return true;
 }
 
 void Session::expect(Request request, Reply reply) { ledger_.push({request, reply}); }
@@ -233,7 +262,7 @@ protocol::ScanResult Session::scan(std::string_view text) const noexcept {
 
 // While it is open how the server reads a backslash, a text with one cannot be judged.
 protocol::ScanResult Session::doubt(protocol::ScanResult result) const noexcept {
-  const bool open = settings_move_ || (local_settings_ && committing_);
+  const bool open = settings_move_ || (local_settings_ && !ledger_.empty());
   if (open && result.effects.has(protocol::Effect::BackslashInString)) {
     result.effects |= protocol::Effect::Unsure;
   }
@@ -251,8 +280,9 @@ void Session::use(const Traits& t) noexcept {
   suspect_ |= t.pins & ~static_cast<std::uint32_t>(Pin::OwnNames);  // switch_names() has noted that
   local_settings_ |= t.local;
   resets_ |= t.resets;
-  if (t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
-  if (t.tx == TxVerb::Begins) committing_ = false;
+  // A COMMIT that is outstanding is never cancelled, also if a new block follows it.
+  if (t.commits || t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
+  if (t.tx == TxVerb::Begins && !t.commits && ledger_.empty()) committing_ = false;
   if (t.copy) copy_bound_ = true;
   hold_next_ |= t.alone;
   if (t.local) settings_move_ = true;
@@ -276,7 +306,7 @@ bool Session::resets_too_soon(const Traits& t) const noexcept {
 
 // False: undecided until what is outstanding has been answered.
 bool Session::on_query(Bytes whole, Actions& out) {
-  if (switched_for_query_ && !ledger_.empty()) return false;
+  if (behind_alone(out) || (switched_for_query_ && !ledger_.empty())) return false;
   switched_for_query_ = false;
   const auto result = scan(protocol::as_text(whole.subspan(5)));
   if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
@@ -291,9 +321,8 @@ bool Session::on_query(Bytes whole, Actions& out) {
   }
   const auto traits = judge_text(result);
   if (const auto pins = refused(traits)) return refuse_query(pins, out);
-  if (!give_own_names(traits, out)) return false;
-  if (wait_for_names(out)) return false;
-  if (resets_too_soon(traits)) return false;
+  if (!give_own_names(traits, out) || wait_for_names(out)) return false;
+  if (resets_too_soon(traits) || must_not_end_setup(traits)) return false;
   use(traits);
   note_query();
   expect(Request::Query);

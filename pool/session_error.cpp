@@ -29,8 +29,8 @@ void Session::on_error(Bytes whole, Actions& out) {
     ++events_.errors;
     return pass_back(whole, out);
   }
-  error_seen_ = true;
   if (setup) return setup_error(whole);
+  outcome_ = Outcome::Undone;
   Expected& front = ledger_.front();
   if (copy_unclear_ && copying_ && !e->message.starts_with(kCopyFailed)) {
     if (!client_gone_) pass_back(whole, out);

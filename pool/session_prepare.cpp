@@ -10,8 +10,14 @@ using protocol::ErrorFields;
 
 namespace {
 
-// Sequences too: any INSERT may have called nextval(), and lastval() would show its value to the next client.
-constexpr std::string_view kResetSettings = "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD SEQUENCES";
+// Whatever a function or a trigger may have left without a word of it in any text that passed: settings, a
+// role, cursors WITH HOLD, LISTEN, temporary tables, what lastval() shows, advisory locks. Prepared
+// statements stay, they are ours. In a block, so that a client's statements behind it cannot run if it fails:
+// those are sent before its answer has come. The locks come last: a SELECT takes a snapshot, under the
+// isolation of the settings.
+constexpr std::string_view kResetSettings =
+    "BEGIN; RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
+    "COMMIT; SELECT pg_catalog.pg_advisory_unlock_all()";
 constexpr std::string_view kResetEverything = "DISCARD ALL";
 constexpr std::string_view kReplay =
     "SELECT pg_catalog.set_config(n, v, false) FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), "
@@ -92,16 +98,16 @@ void Session::prepare(Actions& out) {
   const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
                                                              : server_->used_by(id_, version_);
   const bool other_values = !equal(server_->applied, overrides_) && !equal(server_->applied, nullptr);
-  if (server_->clean_up == CleanUp::Everything || (server_->clean_up == CleanUp::Parameters && !own) ||
-      other_values) {
+  const bool everything = server_->clean_up == CleanUp::Everything;
+  if (everything || (server_->clean_up == CleanUp::Parameters && !own) || other_values) {
     send_clean_up(out);
   }
   server_->last_session = {};  // until this client gives it back
   if (!equal(server_->applied, overrides_)) {
     send_replay(*overrides_, out);
-    if (login_ || !only_application_name(*overrides_)) return;
+    if (everything || login_ || !only_application_name(*overrides_)) return;
   }
-  prepared(out);  // a clean-up is not waited for
+  if (!everything) prepared(out);  // the other clean-up is not waited for: if it fails nothing behind it runs
 }
 
 void Session::send_clean_up(Actions& out) {
@@ -213,6 +219,7 @@ void Session::setup_ready(Actions& out) {
   }
   if (clean_up) {
     if (state_ == State::Active) tell_differences(out);
+    if (state_ == State::Preparing && ledger_.empty() && !letting_go_) prepared(out);
     return;
   }
   if (setup_failed_ && state_ == State::Active) return fatal(kCleanUpFailed, out);

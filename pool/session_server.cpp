@@ -126,7 +126,9 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     if (!tag) return lose_order(out);
     end_copy();
     if (!e.setup) on_tag(*tag);  // send_clean_up() has noted what its own DISCARD ALL drops
+    if (e.reply == Reply::Forward) note_success(*tag, e.request);
   }
+  if (e.reply == Reply::Forward && (type == 'I' || type == 's' || type == 'V')) note_success({}, e.request);
   if (type == 'T' || type == 'n') note_shape(e, type, whole);
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
@@ -175,7 +177,7 @@ void Session::on_ready(Bytes whole, Actions& out) {
   }
   const bool shown = ledger_.front().reply != Reply::Swallow && !client_gone_;
   ledger_.pop();
-  if (shown && resets_ != 0 && !error_seen_ && ledger_.empty()) tell_resets(out);
+  if (shown && resets_ != 0 && !undone() && ledger_.empty()) tell_resets(out);
   drop_stray_copy_ends();
   if (ledger_.empty()) settings_move_ = false;
   if (tx_ == TxStatus::Idle) end_of_transaction(out);
@@ -205,9 +207,10 @@ void Session::end_of_transaction(Actions& out) {
   ++events_.transactions;
   // What has been noted may be about requests of a pipeline that are still outstanding: then it stays.
   const bool last = ledger_.empty() && !cycle_open_;
-  if (error_seen_ && !commit_seen_ && last) {
-    suspect_ &= ~kRolledBackPins;
+  if (undone() && last) {
     resets_ = 0;
+    constexpr auto kOpaque = static_cast<std::uint32_t>(Pin::Opaque);
+    if (!may_have_committed_ && (suspect_ & kOpaque) == 0) suspect_ &= ~kRolledBackPins;
   }
   const auto fresh = suspect_ & ~pins_;
   if (fresh != 0) {
@@ -220,7 +223,8 @@ void Session::end_of_transaction(Actions& out) {
     events_.pins |= fresh;
     fingerprint_known_ = false;
   }
-  error_seen_ = commit_seen_ = false;
+  outcome_ = Outcome::None;
+  commit_seen_ = may_have_committed_ = block_begun_ = false;
   if (!last) return;
   suspect_ = 0;
   if (std::exchange(local_settings_, false)) {
@@ -271,18 +275,27 @@ void Session::tell_resets(Actions& out) {
   }
 }
 
+// A request has succeeded. What it did is undone only if the transaction's end says so: a ROLLBACK ends one
+// transaction and what is behind it in the same text or cycle begins the next.
+void Session::note_success(std::string_view tag, Request r) noexcept {
+  outcome_ = tag == "ROLLBACK" ? Outcome::Undone : Outcome::Done;
+  if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") commit_seen_ = may_have_committed_ = true;
+  if (tag == "BEGIN" || tag == "START TRANSACTION") block_begun_ = true;
+  // In a cycle without a block, VACUUM and its like commit what came before them.
+  if (r != Request::Query && tx_ == TxStatus::Idle && !block_begun_) may_have_committed_ = true;
+}
+
 void Session::on_tag(std::string_view tag) {
-  if (tag == "COMMIT") commit_seen_ = true;
-  if (tag == "ROLLBACK") error_seen_ = true;
   if (tag == "LISTEN") suspect_ |= static_cast<std::uint32_t>(Pin::Listen);
   if (tag == "PREPARE") suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);
   if (tag == "LOAD") suspect_ |= static_cast<std::uint32_t>(Pin::Load);
   if (tag == "DEALLOCATE ALL") forget_statements();
   if (tag == "DISCARD ALL") {
     forget_statements();
-    pins_ = suspect_ = 0;
     own_names_ = false;
     fingerprint_known_ = false;
+    if (ledger_.runs_behind_front()) return;  // what has been noted may be about that
+    pins_ = suspect_ = 0;
     if (server_->clean_up == CleanUp::Everything) server_->clean_up = CleanUp::Parameters;
   }
 }

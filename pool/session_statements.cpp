@@ -171,10 +171,12 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   if (entry) {
     const auto traits = judge_text(entry->statement->scan);
     if (const auto pins = refused(traits)) return refuse_bind(pins, whole, out);
-    if (resets_too_soon(traits) || !give_own_names(traits, out)) return false;
+    if (resets_too_soon(traits) || must_not_end_setup(traits)) return false;
+    if (!give_own_names(traits, out)) return false;
     if (own_names_) entry = nullptr;
   }
-  if (head && name.empty() && resets_too_soon(unnamed_traits_)) return false;
+  if (head && name.empty() && (resets_too_soon(unnamed_traits_) || must_not_end_setup(unnamed_traits_)))
+    return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   const bool first = whole && !cycle_open_;
   open_cycle();

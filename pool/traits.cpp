@@ -89,6 +89,8 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
                                  Effect::DoOrCall | Effect::Reset | Effect::ResetAll | Effect::DiscardAll);
   t.alone = scan.effects.has_any(Effect::DiscardAll | Effect::DeallocateAll);
   t.copy = scan.effects.has(Effect::CopyVerb);
+  t.commits = scan.effects.has_any(Effect::Commit | Effect::TwoPhase);
+  t.ends_block = t.commits || scan.effects.has_any(Effect::Rollback | Effect::Unsure);
   const auto& names = scan.settings;
   if (names.overflow()) t.pins |= static_cast<std::uint32_t>(Pin::Setting);
   if (startup && (names.overflow() || scan.effects.has_any(Effect::ResetAll | Effect::DiscardAll)))

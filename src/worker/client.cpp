@@ -257,6 +257,10 @@ void Client::on_notify() {
 void Client::on_cancel_request(io::Stream requester) {
   if (pass_) return pass_->cancel(std::move(requester));
   if (!session_ || gone_) return;
+  if (server_ && session_->cleaning()) {  // it would meet that; a second one means the same
+    if (!held_cancel_) held_cancel_ = std::make_unique<io::Stream>(std::move(requester));
+    return;
+  }
   if (server_) {
     session_->on_cancel_begun();
     counters().cancels.add();
@@ -412,6 +416,10 @@ void Client::after() {
     show(Shown::None);
     disposed_ = true;
     return worker_.dispose(*this);
+  }
+  if (held_cancel_ && !(session_ && session_->cleaning())) {
+    const auto requester = std::move(held_cancel_);
+    on_cancel_request(std::move(*requester));
   }
   if (session_) {
     const auto p = session_->phase();

@@ -56,6 +56,8 @@ class FakePostgres {
             {"TimeZone", "UTC"}};
   }
   const std::vector<std::string>& log() const { return log_; }
+  // How many statements have been carried out.
+  std::size_t done() const { return done_; }
   std::size_t statements() const { return statements_.size(); }
   bool clean() const {
     return visible() == defaults() && temp_.empty() && listens_.empty() && status_ == 'I';
@@ -325,8 +327,12 @@ class FakePostgres {
       else if (w[1] != "SESSION")
         now_.session.erase(canonical(w[1])), now_.local.erase(canonical(w[1]));
       keep();
-    } else if (verb == "DISCARD" && w.size() >= 2 && w[1] == "SEQUENCES") {
-      return tag("DISCARD SEQUENCES"), true;
+    } else if (verb == "DISCARD" && w.size() >= 2 && w[1] != "ALL") {
+      if (w[1] == "TEMP") temp_.clear();
+      return tag("DISCARD " + w[1]), true;
+    } else if (verb == "UNLISTEN") {
+      listens_.clear();
+      keep();
     } else if (verb == "DISCARD") {
       if (status_ != 'I' || several)
         return fail("25001", "DISCARD ALL cannot run inside a transaction block"), false;
@@ -522,7 +528,10 @@ class FakePostgres {
     out_.insert(out_.end(), t.begin(), t.end());
     out_.push_back(0);
   }
-  void tag(const std::string& t) { protocol::command_complete(out_, t); }
+  void tag(const std::string& t) {
+    ++done_;
+    protocol::command_complete(out_, t);
+  }
   void row_description() {
     const auto at = begin('T');
     put16(1), text("answer"), put32(0), put16(0), put32(25), put16(0xffff), put32(0xffffffff), put16(0);
@@ -562,6 +571,7 @@ class FakePostgres {
   std::string refused_ = "refused", refused_text_;
   std::size_t copied_ = 0;
   char status_ = 'I';
+  std::size_t done_ = 0;
   bool implicit_ = false, extended_ = false, skip_ = false, copying_ = false, gone_ = false;
   bool fail_clean_up_ = false;
 };

@@ -1,4 +1,6 @@
 // When a server changes hands, and what runs before it does.
+#include <gmock/gmock.h>
+
 #include "tests/unit/pool/session_fixture.h"
 
 namespace sidepool::test {
@@ -33,10 +35,10 @@ TEST_F(SessionTest, AnotherClientGetsACleanServerInOneWrite) {
   EXPECT_EQ(servers_.size(), 1U);
   EXPECT_EQ(b.session.take_events().resets, 1U);
   const auto& log = servers_[0].pg.log();
-  ASSERT_GE(log.size(), 4U);
-  EXPECT_EQ(log[log.size() - 4], "RESET SESSION AUTHORIZATION");
-  EXPECT_EQ(log[log.size() - 3], "RESET ALL");
-  EXPECT_EQ(log[log.size() - 2], "DISCARD SEQUENCES");
+  const std::vector<std::string> clean_up(log.end() - 10, log.end() - 1);
+  EXPECT_THAT(clean_up, ::testing::ElementsAre("BEGIN", "RESET SESSION AUTHORIZATION", "RESET ALL",
+                                               "CLOSE ALL", "UNLISTEN *", "DISCARD TEMP", "DISCARD SEQUENCES",
+                                               "COMMIT", "SELECT pg_catalog.pg_advisory_unlock_all()"));
 }
 
 TEST_F(SessionTest, AFailedCleanUpForwardsNothing) {
