@@ -146,6 +146,8 @@ class Session {
   void replay_failed(Actions& out);
   void tell_differences(Actions& out);
   void note_encoding() noexcept;
+  void note_own_values();
+  void drop_equal_overrides();
   void change_overrides(Settings changed) noexcept;
   SettingSet startup_subset(std::uint32_t bits) const;
 
@@ -180,6 +182,7 @@ class Session {
   void hold_behind() noexcept;
   protocol::ScanResult doubt(protocol::ScanResult result) const noexcept;
   Traits judge_text(const protocol::ScanResult& scan) const;
+  bool creates_temporary() const noexcept;
   protocol::ScanResult scan(std::string_view text) const noexcept;
 
   // session_again.cpp: a cycle that met an outdated plan
@@ -222,6 +225,7 @@ class Session {
 
   // session_long.cpp: messages of the client that come in pieces, or that have to wait
   void begin_long_message(const protocol::Slice& s, Actions& out);
+  void begin_long_call(const protocol::Slice& s, Actions& out);
   void begin_long_parse(Bytes header, Bytes body, std::uint32_t size, bool last, Actions& out);
   bool holds_query_back(std::uint32_t size);
   void begin_scan(char type);
@@ -238,6 +242,7 @@ class Session {
   bool parse_twice(std::string_view name, const StatementRef& statement, Actions& out);
   bool parse_once(std::string_view name, const StatementRef& statement, Actions& out);
   bool behind_alone(Actions& out);
+  void put_back_within_cycle(Actions& out);
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
   bool on_describe(Bytes whole, Actions& out);
   bool on_close(Bytes whole, Actions& out);
@@ -337,6 +342,7 @@ class Session {
   bool sync_held_ = false;        // a Sync waits for the first reply of an Execute that may be a COPY
   bool stalled_ = false;          // client_part_ holds a message that needs a reply first
   bool hold_for_ready_ = false;   // nothing more of the client may pass before this cycle is answered
+  bool reset_ran_ = false;        // in this cycle a RESET to be followed by startup values has been executed
   bool hold_next_ = false;        // that is so as soon as this cycle has been sent
   bool alone_flushed_ = false;    // the answer to what that is about has been asked for
   bool settings_move_ = false;    // a text that changes settings has not been answered to the end

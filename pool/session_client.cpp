@@ -244,6 +244,7 @@ void Session::expect(Request request, Reply reply) { ledger_.push({request, repl
 void Session::on_execute() {
   open_cycle();
   alone_flushed_ = false;
+  reset_ran_ = resets_ != 0;
   if (deallocates_bound_.empty()) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
   const auto id = std::exchange(stands_for_bound_, StatementId::None);
@@ -272,7 +273,19 @@ protocol::ScanResult Session::doubt(protocol::ScanResult result) const noexcept 
 Traits Session::judge_text(const protocol::ScanResult& scan) const {
   auto t = judge(scan, told_, startup_);
   if (sees_names(scan)) t.pins |= static_cast<std::uint32_t>(Pin::OwnNames);
+  if (scan.effects.has(protocol::Effect::Ddl) && creates_temporary()) {
+    t.pins |= static_cast<std::uint32_t>(Pin::TempObject);
+  }
   return t;
+}
+
+// Where the search_path of the session begins with pg_temp every CREATE makes something temporary.
+bool Session::creates_temporary() const noexcept {
+  for (const auto* settings : {&overrides_, &startup_, &told_}) {
+    const auto* path = find(*settings, "search_path");
+    if (path && path->find("pg_temp") != std::string::npos) return true;
+  }
+  return false;
 }
 
 // A text that the server is about to run.
@@ -284,7 +297,7 @@ void Session::use(const Traits& t) noexcept {
   if (t.commits || t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
   if (t.tx == TxVerb::Begins && !t.commits && ledger_.empty()) committing_ = false;
   if (t.copy) copy_bound_ = true;
-  hold_next_ |= t.alone;
+  hold_next_ |= t.alone || t.resets != 0;
   if (t.local) settings_move_ = true;
   if (t.local || (t.pins & kSettingPins) != 0) {  // what is parsed from here on is a case of its own
     fingerprint_ = nullptr;
@@ -295,7 +308,7 @@ void Session::use(const Traits& t) noexcept {
 // Behind a cycle that has been sent: whether the next may follow at once.
 void Session::hold_behind() noexcept {
   if (resets_ != 0 || hold_next_) hold_for_ready_ = true;
-  hold_next_ = alone_flushed_ = false;
+  hold_next_ = alone_flushed_ = reset_ran_ = false;
 }
 
 // What an earlier cycle reports must not be taken for the outcome of a RESET in this one.

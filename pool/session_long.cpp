@@ -56,10 +56,23 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
     default:  // CopyData, FunctionCall: nothing in them is looked at
       passing_ = Passing::Forward;
       if (s.type == 'd') note_copy_data();
-      if (s.type == 'F') expect(Request::FunctionCall), ++events_.queries;
+      if (s.type == 'F') return begin_long_call(s, out);
       return pass(s.bytes, out);
   }
   client_part_.assign(s.bytes.begin(), s.bytes.end());
+}
+
+void Session::begin_long_call(const Slice& s, Actions& out) {
+  const auto traits = judge_call(s.body());
+  if (const auto pins = refused(traits)) {
+    passing_ = Passing::Drop;
+    refuse_query(pins, out);
+    return;
+  }
+  use(traits);
+  ++events_.queries;
+  expect(Request::FunctionCall);
+  pass(s.bytes, out);
 }
 
 // The first bytes of the body tell whether it has a name. What is to be kept counts against the store's

@@ -95,6 +95,7 @@ void put_bind(Buffer& out, std::string_view portal, std::string_view statement, 
 
 void Session::prepare(Actions& out) {
   state_ = State::Preparing;
+  if (overrides_) drop_equal_overrides();
   const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
                                                              : server_->used_by(id_, version_);
   const bool other_values = !equal(server_->applied, overrides_) && !equal(server_->applied, nullptr);
@@ -121,7 +122,7 @@ void Session::send_clean_up(Actions& out) {
   });
   ledger_.push({Request::Query, Reply::Swallow, true});
   server_->clean_up = CleanUp::None;  // should it fail, the server is closed
-  server_->applied = nullptr;
+  server_->cleaned = std::exchange(server_->applied, nullptr);
   server_->unnamed_sequence = 0;  // a simple Query drops the unnamed statement
   server_->last_session = {};
   ++events_.resets;
@@ -218,6 +219,7 @@ void Session::setup_ready(Actions& out) {
     return acquire(out);
   }
   if (clean_up) {
+    note_own_values();
     if (state_ == State::Active) tell_differences(out);
     if (state_ == State::Preparing && ledger_.empty() && !letting_go_) prepared(out);
     return;
@@ -278,6 +280,28 @@ void Session::tell_differences(Actions& out) {
   }
   told_ = server_->base;
   note_encoding();
+}
+
+// The clean-up has put everything back, so a changed value of which nothing was reported is by now the
+// server's own: its configuration has been reloaded while a client had it.
+void Session::note_own_values() {
+  const auto silent = std::exchange(server_->cleaned, nullptr);
+  if (!silent) return;
+  for (const auto& [name, value] : *silent) {
+    const auto* base = find(server_->base, name);
+    if (base && *base != value && !read_only(name)) server_->base = with(server_->base, name, value);
+  }
+}
+
+// A reload shows to the client that holds the server just then as if it had set the value itself. It has not,
+// and must not keep it when the next reload takes it back.
+void Session::drop_equal_overrides() {
+  Settings left = overrides_;
+  for (const auto& [name, value] : *overrides_) {
+    const auto* base = find(server_->base, name);
+    if (base && *base == value && !find(startup_, name)) left = without(left, name);
+  }
+  change_overrides(std::move(left));
 }
 
 void Session::change_overrides(Settings changed) noexcept {

@@ -244,6 +244,7 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   if (setup &&
       ledger_.front().request == Request::Query) {  // the clean-up shows what the server's own value is
     server_->base = with(server_->base, p->name, p->value);
+    server_->cleaned = without(server_->cleaned, p->name);
     return;
   }
   if (read_only(p->name)) {

@@ -96,11 +96,22 @@ bool Session::sql_may_have_prepared() const noexcept {
 
 // In this cycle something runs that decides how this message is to be understood, such as DISCARD ALL.
 bool Session::behind_alone(Actions& out) {
-  if (!hold_next_ || ledger_.find(Request::Execute) == ledger_.size()) return false;
+  if (!hold_next_) return false;
+  if (ledger_.find(Request::Execute) == ledger_.size()) {
+    if (reset_ran_) put_back_within_cycle(out);
+    return false;
+  }
   if (!std::exchange(alone_flushed_, true)) {
     out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
   }
   return true;
+}
+
+// What follows a RESET in its cycle runs under the startup values of the client, as on a direct connection.
+void Session::put_back_within_cycle(Actions& out) {
+  reset_ran_ = false;
+  const auto values = startup_subset(std::exchange(resets_, 0));
+  if (!values.empty()) set_within_cycle(values, out);
 }
 
 // False: undecided.

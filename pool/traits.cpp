@@ -60,6 +60,7 @@ constexpr std::array<PinWords, kPins> kWords{{
     {"long_text", "an unnamed statement of this length"},
     {"search_path", "SET search_path"},
     {"own_names", "SQL that sees the names of prepared statements"},
+    {"startup_value", "SET LOCAL ... TO DEFAULT, or a statement behind a RESET in the same text,"},
 }};
 
 std::uint32_t startup_bit(const Settings& startup, std::string_view name) noexcept {
@@ -105,6 +106,9 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
       t.pins |= static_cast<std::uint32_t>(same_name(name, "search_path") ? Pin::SearchPath : Pin::Setting);
     }
   }
+  const bool unfaithful =
+      scan.effects.has(Effect::LocalDefault) || (t.resets != 0 && scan.effects.has(Effect::RunsBehindReset));
+  if (startup && !startup->empty() && unfaithful) t.pins |= static_cast<std::uint32_t>(Pin::StartupValue);
   return t;
 }
 
@@ -112,23 +116,29 @@ protocol::Buffer refusal(std::uint32_t pins, Pinning pinning) {
   const auto& words = kWords[static_cast<std::size_t>(std::countr_zero(pins))];
   const std::string message = std::string(words.statement) + " is not possible here";
   std::string detail;
-  switch (pinning) {
-    case Pinning::Auto:
-      detail = "It was too long to be read before it was sent (reason: ";
-      break;
-    case Pinning::Refuse:
-      detail =
-          "It would keep a server connection for this session alone, and pool.pinning is \"refuse\" "
-          "(reason: ";
-      break;
-    case Pinning::Off:
-      detail = "What it does must not be lost with its transaction, and pool.pinning is \"off\" (reason: ";
-      break;
-  }
+  std::string_view hint = "Use pool.pinning = \"auto\", or a pool in session mode.";
+  if (pins == static_cast<std::uint32_t>(Pin::StartupValue)) {
+    detail =
+        "It would run under the database's own value where this session has one from its connection string "
+        "(reason: ";
+    hint = "Name the value, or send RESET in a message of its own.";
+  } else
+    switch (pinning) {
+      case Pinning::Auto:
+        detail = "It was too long to be read before it was sent (reason: ";
+        break;
+      case Pinning::Refuse:
+        detail =
+            "It would keep a server connection for this session alone, and pool.pinning is \"refuse\" "
+            "(reason: ";
+        break;
+      case Pinning::Off:
+        detail = "What it does must not be lost with its transaction, and pool.pinning is \"off\" (reason: ";
+        break;
+    }
   detail.append(words.reason).append(").");
   protocol::Buffer out;
-  protocol::error_response(out, {"ERROR", protocol::sqlstate::kFeatureNotSupported, message, detail,
-                                 "Use pool.pinning = \"auto\", or a pool in session mode."});
+  protocol::error_response(out, {"ERROR", protocol::sqlstate::kFeatureNotSupported, message, detail, hint});
   return out;
 }
 

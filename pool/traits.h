@@ -32,8 +32,11 @@ enum class Pin : std::uint32_t {
   LongText = 1U << 17,    // an unnamed statement too long to be kept
   SearchPath = 1U << 18,  // SET search_path, where the server does not report it
   OwnNames = 1U << 19,    // looks at names of prepared statements: the server has this client's and no others
+  // Would run under the database's value of a setting where this session means its startup value. Never kept:
+  // such a statement is always refused.
+  StartupValue = 1U << 20,
 };
-inline constexpr std::size_t kPins = 20;
+inline constexpr std::size_t kPins = 21;
 // A word for metrics and logs; `bit` counts from 0.
 std::string_view pin_reason(std::size_t bit) noexcept;
 
@@ -92,7 +95,9 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
 
 // Those of `pins` for which a statement is refused.
 constexpr std::uint32_t refused_pins(std::uint32_t pins, Pinning pinning) noexcept {
-  return pinning == Pinning::Auto ? 0 : pinning == Pinning::Refuse ? pins : pins & kNeverDropped;
+  const auto always = pins & static_cast<std::uint32_t>(Pin::StartupValue);
+  if (always != 0 || pinning == Pinning::Auto) return always;
+  return pinning == Pinning::Refuse ? pins : pins & kNeverDropped;
 }
 // The whole ErrorResponse that a statement refused for `pins` (not 0) is answered with.
 protocol::Buffer refusal(std::uint32_t pins, Pinning pinning);

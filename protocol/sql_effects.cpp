@@ -53,6 +53,8 @@ constexpr std::string_view kNames[] = {
     "rollback",
     "savepoint",
     "two_phase",
+    "local_default",
+    "runs_behind_reset",
     "backslash_in_string",
     "unsure",
 };

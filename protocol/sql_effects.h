@@ -62,15 +62,19 @@ enum class Effect : std::uint64_t {
   Rollback = 1ULL << 42,   // ROLLBACK, ABORT; not ROLLBACK TO
   Savepoint = 1ULL << 43,  // SAVEPOINT, RELEASE, ROLLBACK TO
   TwoPhase = 1ULL << 44,   // PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED
+  // Where a session has values of its own to return to (from its connection string), these are not what it
+  // means: a SET LOCAL ... TO DEFAULT, and a statement that runs behind a RESET in the same text.
+  LocalDefault = 1ULL << 45,
+  RunsBehindReset = 1ULL << 46,
   // About the judgement itself.
   // A plain '...' literal held a backslash: all of this is right only if standard_conforming_strings was as
   // told. Matters to a caller that is not certain of it (a SET is still under way).
-  BackslashInString = 1ULL << 45,
+  BackslashInString = 1ULL << 47,
   // Cannot be judged: treat the text as having any effect. Unterminated literal or comment, unbalanced
   // parentheses, U&"..." identifier, undecodable bytes of an encoding that is not ASCII-safe, a dollar-quote
   // tag
   // that is too long to keep.
-  Unsure = 1ULL << 46,
+  Unsure = 1ULL << 48,
 };
 
 // For logs and labels: "set_session", "temp_object", ...

@@ -6,6 +6,7 @@
 namespace sidepool::protocol {
 
 void SqlJudge::word(std::string_view text, bool whole) noexcept {
+  if (words_ < UINT8_MAX) ++words_;
   KnownWord known = known_word(text);
   if (known.word == Word::Other && step_ == Step::Nothing) {  // most words
     body_start_ = false;
@@ -23,6 +24,7 @@ void SqlJudge::word(std::string_view text, bool whole) noexcept {
 
 void SqlJudge::note(Effects e) noexcept {
   effects_ |= e;
+  unlocks_ = unlocks_ || e.has(Effect::AdvisoryUnlock);
   watch_ = watch_ || e.has(Effect::SetConfigCall);
 }
 
@@ -97,6 +99,8 @@ ScanResult SqlJudge::finish() noexcept {
 void SqlJudge::end_statement() noexcept {
   if (step_ != Step::Nothing && step_ != Step::Start) step({Kind::End});
   end_transaction_verb();
+  if (reset_before_ && step_ != Step::Start && minds_settings()) effects_ |= Effect::RunsBehindReset;
+  reset_before_ = reset_before_ || resets_;
   if (temp_) effects_ |= on_commit_drop_ ? Effect::TempOnCommitDrop : Effect::TempObject;
   drop_name();
   step_ = Step::Start;
@@ -104,8 +108,34 @@ void SqlJudge::end_statement() noexcept {
   previous_ = before_previous_ = Word::Symbol;
   scope_ = Scope::Session;
   committed_ = watch_ = routine_ = routine_ddl_ = body_ = body_start_ = temp_ = on_commit_drop_ = false;
-  prepared_ = to_savepoint_ = chain_ = update_ = false;
+  prepared_ = to_savepoint_ = chain_ = update_ = resets_ = unlocks_ = false;
+  words_ = 0;
   parentheses_ = cases_ = 0;
+}
+
+// Not the statements that drivers put beside a RESET to give a session back. Of the functions among these
+// only a bare call is known to do nothing else.
+bool SqlJudge::minds_settings() const noexcept {
+  switch (verb_) {
+    case Word::Abort:
+    case Word::Begin:
+    case Word::Close:
+    case Word::Commit:
+    case Word::Deallocate:
+    case Word::Discard:
+    case Word::End:
+    case Word::Release:
+    case Word::Reset:
+    case Word::Rollback:
+    case Word::Savepoint:
+    case Word::Set:
+    case Word::Start:
+    case Word::Unlisten:
+      return false;
+    default:
+      constexpr std::uint8_t kBareCall = 3;  // SELECT pg_catalog.f()
+      return !unlocks_ || words_ > kBareCall;
+  }
 }
 
 // COMMIT, ROLLBACK and their like are known by what follows them: TO, AND CHAIN, PREPARED.
@@ -158,6 +188,7 @@ void SqlJudge::step(const Token& t) noexcept {
       return;
     case Step::Discard:
       step_ = Step::Nothing;
+      resets_ = t.word == Word::All;
       if (t.word == Word::All) effects_ |= Effect::DiscardAll;
       if (t.word == Word::Temp) effects_ |= Effect::DiscardTemp;
       if (t.word == Word::Plans) effects_ |= Effect::DiscardPlans;

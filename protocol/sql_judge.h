@@ -66,6 +66,7 @@ class SqlJudge {
   void semicolon() noexcept;
   void end_statement() noexcept;
   void end_transaction_verb() noexcept;
+  bool minds_settings() const noexcept;
   void push(Word w) noexcept { before_previous_ = previous_, previous_ = w; }
 
   // protocol/sql_settings.cpp
@@ -85,6 +86,7 @@ class SqlJudge {
   SettingNames settings_;
   std::uint16_t statements_ = 0;
   std::uint8_t name_size_ = 0;
+  bool reset_before_ = false;  // by an earlier statement
   TxVerb tx_ = TxVerb::None;
   LoneDeallocate lone_ = LoneDeallocate::No;
 
@@ -105,6 +107,9 @@ class SqlJudge {
   bool on_commit_drop_ = false;
   bool prepared_ = false, to_savepoint_ = false, chain_ = false;  // behind COMMIT, ROLLBACK
   bool update_ = false;
+  bool resets_ = false;     // puts a setting back to its default
+  bool unlocks_ = false;    // names a function that ends advisory locks
+  std::uint8_t words_ = 0;  // so far, not beyond 255
   std::uint32_t parentheses_ = 0;
   std::uint32_t cases_ = 0;  // CASE without its END, in the body
 

@@ -80,6 +80,7 @@ void SqlJudge::set_second(const Token& t) noexcept {
     // ends with the transaction
   } else if (held_ == Word::All && !set) {
     effects_ |= Effect::ResetAll;
+    resets_ = true;
   } else if (held_ == Word::Time && t.word == Word::Zone) {
     replace_name("timezone");
     step_ = Step::SetValue;
@@ -99,7 +100,9 @@ void SqlJudge::set_value(const Token& t) noexcept {
   step_ = Step::Nothing;
   const bool is_default = t.word == Word::Default || t.kind == Kind::End ||
                           (held_ == Word::Time && t.word == Word::Local);  // SET TIME ZONE LOCAL
+  if (scope_ == Scope::Local && is_default) effects_ |= Effect::LocalDefault;
   if (committed_ && is_default) {
+    resets_ = true;
     settings_.reset_ = static_cast<std::uint8_t>(settings_.reset_ | 1U << (settings_.count_ - 1));
   }
 }
@@ -142,10 +145,12 @@ void SqlJudge::commit_name() noexcept {
     effects_ |= Effect::SetTransaction;
     return drop_name();
   }
+  if (name == "seed") effects_ |= Effect::SetSeed;
   if (scope_ == Scope::Local) return drop_name();
   effects_ |= scope_ == Scope::Reset ? Effect::Reset : Effect::SetSession;
   if (lost) {
     settings_.overflow_ = true;
+    resets_ = scope_ == Scope::Reset;
     effects_ |= Effect::SetRole | Effect::SetSessionAuthorization;
     return drop_name();
   }
@@ -153,6 +158,7 @@ void SqlJudge::commit_name() noexcept {
   if (name == "session_authorization") effects_ |= Effect::SetSessionAuthorization;
   settings_.end_[settings_.count_] = static_cast<std::uint8_t>(from + pending_size_);
   if (scope_ == Scope::Reset) {
+    resets_ = true;
     settings_.reset_ = static_cast<std::uint8_t>(settings_.reset_ | 1U << settings_.count_);
   }
   ++settings_.count_;

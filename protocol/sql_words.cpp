@@ -28,6 +28,7 @@ constexpr Entry kEntries[] = {
     {"case", W::Case},
     {"chain", W::Chain},
     {"characteristics", W::Characteristics},
+    {"close", W::Close},
     {"commit", W::Commit},
     {"constraints", W::Constraints},
     {"copy", W::Copy},

@@ -23,6 +23,7 @@ enum class SqlWord : std::uint8_t {
   Case,
   Chain,
   Characteristics,
+  Close,
   Commit,
   Constraints,
   Copy,

@@ -56,6 +56,8 @@ class FakePostgres {
             {"TimeZone", "UTC"}};
   }
   const std::vector<std::string>& log() const { return log_; }
+  // The server's configuration is reloaded with another value.
+  void reload(const std::string& name, const std::string& value) { base_[name] = value; }
   // How many statements have been carried out.
   std::size_t done() const { return done_; }
   std::size_t statements() const { return statements_.size(); }

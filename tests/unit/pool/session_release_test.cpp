@@ -82,6 +82,51 @@ TEST_F(SessionTest, StartupSettingsComeBackAfterReset) {
   EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Venus|TimeZone=Venus;search_path=x; C:SELECT 1 Z:T");
 }
 
+TEST_F(SessionTest, WhatFollowsAResetInItsCycleRunsUnderStartupValues) {
+  auto& a = client({{"TimeZone", "Venus"}, {"search_path", "x"}});
+  const auto run = [](std::string_view text) { return join(parse("", text), bind(""), execute()); };
+  EXPECT_EQ(ask(a, join(run("RESET ALL"), run("SELECT a"), sync())),
+            "1 2 C:RESET 1 2 D:SELECT a,v|parsed in Venus|TimeZone=Venus;search_path=x; C:SELECT 1 Z:I");
+  EXPECT_EQ(ask(a, join(run("RESET ALL"), query("SELECT a"))),
+            "1 2 C:RESET T D:SELECT a|parsed in Venus|TimeZone=Venus;search_path=x; C:SELECT 1 Z:I");
+  ask(a, "SET TimeZone = 'Mars'");
+  EXPECT_EQ(ask(a, join(run("RESET TimeZone"), run("SELECT error"), sync())), "1 2 C:RESET 1 2 E:22012 Z:I");
+  EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars;search_path=x; C:SELECT 1 Z:I");
+}
+
+TEST_F(SessionTest, ATextThatRunsUnderWrongValuesBehindAResetIsRefused) {
+  auto& a = client({{"search_path", "x"}});
+  for (const auto* text :
+       {"RESET ALL; SELECT a", "BEGIN; RESET search_path; SELECT a; COMMIT",
+        "SET search_path TO DEFAULT; SELECT a", "BEGIN; SET LOCAL search_path TO DEFAULT"}) {
+    EXPECT_EQ(ask(a, text), "E:0A000 Z:I") << text;
+  }
+  EXPECT_EQ(ask(a, "RESET ALL; CLOSE ALL; UNLISTEN *"), "C:RESET C:CLOSE C:UNLISTEN Z:I");
+  EXPECT_EQ(ask(a, "SELECT a; RESET TimeZone"),
+            "T D:SELECT a|parsed in UTC|search_path=x; C:SELECT 1 C:RESET Z:I");
+  EXPECT_EQ(ask(client(), "RESET ALL; SELECT b"), "C:RESET T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+}
+
+TEST_F(SessionTest, AReloadThatAClientSawIsTheServersOwnValue) {
+  auto& a = client();
+  auto& b = client();
+  ask(a, "BEGIN");
+  servers_[0].pg.reload("TimeZone", "Mars");
+  EXPECT_EQ(ask(a, "COMMIT"), "C:COMMIT S:TimeZone=Mars Z:I");
+  EXPECT_EQ(ask(b, "SELECT b"), "S:TimeZone=Mars T D:SELECT b|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I");
+  ask(a, "BEGIN");
+  servers_[0].pg.reload("TimeZone", "UTC");
+  ask(a, "COMMIT");
+  EXPECT_EQ(ask(b, "SELECT b"), "S:TimeZone=UTC T D:SELECT b|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(ask(a, "SELECT a"), "S:TimeZone=UTC T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I") << "once more";
+}
+
+TEST_F(SessionTest, WhereTheSearchPathBeginsWithPgTempEveryCreatePins) {
+  auto& a = client({{"search_path", "pg_temp, public"}});
+  ask(a, "CREATE TABLE t");
+  EXPECT_TRUE(a.session.pinned());
+}
+
 TEST_F(SessionTest, AStartupValueThatIsRefusedEndsTheLogin) {
   auto& a = client({{"TimeZone", "refused"}});
   EXPECT_FALSE(a.welcome);

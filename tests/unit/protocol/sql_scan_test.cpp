@@ -138,6 +138,18 @@ TEST(SqlScan, Reset) {
       {"RESET TRANSACTION ISOLATION LEVEL", "set_transaction"},
       {"RESET \"all\"", "reset {all*}"},
       {"RESET local", "reset {local*}"},
+      {"SET LOCAL x TO DEFAULT", "set_local local_default"},
+      {"SET LOCAL TIME ZONE LOCAL", "set_local local_default"},
+      {"SET LOCAL x TO 'default'", "set_local"},
+      {"SELECT 1; RESET x", "reset {x*} n=2"},
+      {"RESET x; SELECT 1", "reset runs_behind_reset {x*} n=2"},
+      {"SET x TO DEFAULT; INSERT INTO t VALUES (1)", "set_session runs_behind_reset {x*} n=2"},
+      {"DISCARD ALL; SELECT 1", "discard_all runs_behind_reset n=2"},
+      {"RESET ALL; CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); DISCARD TEMP; COMMIT",
+       "reset_all discard_temp unlisten advisory_unlock commit tx=ends n=6"},
+      {"RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()", "reset_all advisory_unlock n=2"},
+      {"RESET ALL; SELECT pg_advisory_unlock_all(), f() FROM t",
+       "reset_all advisory_unlock runs_behind_reset n=2"},
   };
   check(kCases);
 }
@@ -215,6 +227,8 @@ TEST(SqlScan, Discard) {
 TEST(SqlScan, StateThatPins) {
   constexpr ScanCase kCases[] = {
       {"LISTEN ch", "listen"},
+      {"SET seed = 0.5", "set_session setseed {seed}"},
+      {"SET LOCAL seed TO 0.5", "set_local setseed"},
       {"UNLISTEN ch", "unlisten"},
       {"UNLISTEN *", "unlisten"},
       {"LOAD 'auto_explain'", "load"},
