@@ -51,7 +51,8 @@ Google::Google(cloudsql::SourceOptions options)
       environment_(std::move(options.environment)),
       api_options_(std::move(options.api)),
       dns_servers_(std::move(options.dns_servers)),
-      http_(std::make_unique<cloudsql::CurlHttp>(stopping_, cloudsql::process_http_proxies())) {
+      http_(std::make_unique<cloudsql::CurlHttp>(stopping_, cloudsql::process_http_proxies(),
+                                                 cloudsql::process_ca_paths())) {
   if (api_options_.endpoint.empty())
     api_options_.endpoint = cloudsql::default_endpoint(credentials_, environment_);
 }

@@ -16,6 +16,7 @@ using json::member;
 using json::parse_object;
 using json::secret;
 using json::text;
+using json::truth;
 
 constexpr int kMaxDepth = 4;
 
@@ -53,7 +54,10 @@ CredentialSourceJson read_source(Json& j) {
     out.output_file = text(*executable, "output_file");
     out.timeout_ms = number(*executable, "timeout_millis");
   }
-  out.certificate = object(j, "certificate") != nullptr;
+  if (const Json* certificate = object(j, "certificate"))
+    out.certificate = {truth(*certificate, "use_default_certificate_config"),
+                       text(*certificate, "certificate_config_location"),
+                       text(*certificate, "trust_chain_path")};
   return out;
 }
 
@@ -135,6 +139,19 @@ AwsKeys read_aws_keys(std::string_view json) {
   Json j = parse_object(json);
   return {text(j, "AccessKeyId"), secret(j, "SecretAccessKey"), secret(j, "Token")};
 }
+
+CertificateConfig read_certificate_config(std::string_view json) {
+  Json j = parse_object(json);
+  Json* configs = object(j, "cert_configs");
+  if (!configs) return {};
+  if (const Json* workload = object(*configs, "workload"))
+    return {text(*workload, "cert_path"), text(*workload, "key_path"), truth(*workload, "use_ecp")};
+  const bool managed =
+      object(*configs, "pkcs11") || object(*configs, "macos_keychain") || object(*configs, "windows_store");
+  return {{}, {}, managed};
+}
+
+std::string write_string_list(const std::vector<std::string>& items) { return dump(Json(items)); }
 
 SecretText write_aws_request(std::string_view url,
                              const std::vector<std::pair<std::string, SecretText>>& headers) {

@@ -88,7 +88,7 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
           dns_, now_, [this](const std::string& name, const NameAnswer& answer) { renamed(name, answer); },
           [this](std::string_view text) { log(LogLevel::Warning, text); }) {
   if (!send_)
-    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies())](
+    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies(), process_ca_paths())](
                 const HttpRequest& request) { return curl->send(request); };
   if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
 }
