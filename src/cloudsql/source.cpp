@@ -48,7 +48,6 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   auto credentials = load_credentials(*what, *env);
   if (!credentials) return tl::unexpected(std::move(credentials.error()));
   ApiOptions& api = options.api;
-  if (api.quota_project.empty()) api.quota_project = credentials->quota_project;
   if (api.endpoint.empty()) api.endpoint = default_endpoint(*what, *env);
   const bool clear_text = api.endpoint.starts_with("http://") && !is_loopback_url(api.endpoint);
   const std::string endpoint = api.endpoint;
@@ -73,6 +72,7 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
                    std::string token_info_url)
     : log_(std::move(options.log)),
       lazy_(options.lazy),
+      quota_project_given_(!options.api.quota_project.empty()),
       now_(options.now ? std::move(options.now) : system_now),
       token_info_url_(std::move(token_info_url)),
       moved_(std::move(options.moved)),
@@ -90,6 +90,7 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
   if (!send_)
     send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies(), process_ca_paths())](
                 const HttpRequest& request) { return curl->send(request); };
+  use_quota_project();
   if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
 }
 

@@ -186,6 +186,7 @@ class CloudSql {
   void begin_key();
   Status ensure_key();
   void look_at_credentials();
+  void use_quota_project();
   void learn_principal();
   void set_principal(const std::string& name);
   Caller caller_within(BootTime deadline);
@@ -197,6 +198,7 @@ class CloudSql {
   // Set before the thread starts and never changed.
   const LogHook log_;
   const bool lazy_;
+  const bool quota_project_given_;  // by option, which wins over the credentials'
   const std::function<Now()> now_;
   const std::string token_info_url_;
   const std::function<void(const InstanceKey&)> moved_;
