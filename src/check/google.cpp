@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <thread>
 #include <utility>
@@ -71,6 +72,11 @@ cloudsql::Caller Google::caller() {
     const Millis left = deadline - system_now().boot;
     if (left <= Millis{0}) return fail(Errc::Timeout, "it took longer than 60 s", 0, "timeout");
     return http_->send(request.within(left));
+  };
+  c.run = [this, deadline](const cloudsql::Command& command) -> Result<cloudsql::CommandOutput> {
+    cloudsql::Command bounded = command;
+    bounded.timeout = std::clamp(deadline - system_now().boot, Millis{0}, command.timeout);
+    return cloudsql::run_command(bounded, stopping_);
   };
   return c;
 }
