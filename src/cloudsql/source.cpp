@@ -38,8 +38,6 @@ std::function<double()> system_random() {
   };
 }
 
-Error stopped_error() { return {Errc::Io, 0, "sidepool is stopping", "stopped"}; }
-
 }  // namespace
 
 Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
@@ -127,27 +125,6 @@ void CloudSql::remove(const InstanceKey& key) {
   changed_.notify_one();
 }
 
-InfoPtr CloudSql::current(const InstanceKey& key) const {
-  const Now now = now_();
-  const std::lock_guard lock{mutex_};
-  const auto found = entries_.find(key);
-  if (found == entries_.end()) return nullptr;
-  const Entry& entry = *found->second;
-  return entry.schedule.serves_at_once(now) ? entry.info : nullptr;
-}
-
-void CloudSql::request(const InstanceKey& key, Callback callback) {
-  {
-    const std::lock_guard lock{mutex_};
-    if (!stopped_) {
-      requests_.emplace_back(key, std::move(callback));
-      callback = nullptr;
-    }
-  }
-  if (callback) return callback(tl::unexpected(stopped_error()));
-  changed_.notify_one();
-}
-
 void CloudSql::report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind) {
   const Now now = now_();
   {
@@ -212,10 +189,6 @@ void CloudSql::log(LogLevel level, std::string_view text) const {
   if (log_) log_(level, text);
 }
 
-void CloudSql::deliver(std::vector<Delivery>&& deliveries) {
-  for (auto& [callback, answer] : deliveries) callback(std::move(answer));
-}
-
 void CloudSql::run() {
   std::unique_lock lock{mutex_};
   BootTime until = BootTime::max();
@@ -247,19 +220,6 @@ void CloudSql::run() {
   deliver(std::move(rest));
 }
 
-std::vector<CloudSql::Delivery> CloudSql::give_up() {
-  std::vector<Delivery> out = std::move(orphans_);
-  orphans_.clear();
-  for (auto& [key, callback] : requests_)
-    out.emplace_back(std::move(callback), tl::unexpected(stopped_error()));
-  for (auto& [key, entry] : entries_)
-    for (Callback& waiter : entry->waiters)
-      out.emplace_back(std::move(waiter), tl::unexpected(stopped_error()));
-  requests_.clear();
-  entries_.clear();
-  return out;
-}
-
 // What to log, empty if time went by as always.
 std::string CloudSql::look_at_clock(Now now, BootTime until) {
   using Event = ClockWatch::Event;
@@ -276,27 +236,6 @@ std::string CloudSql::look_at_clock(Now now, BootTime until) {
       return "the process did not run for " + whole_seconds(seen.by) + " (a throttled or frozen container?)";
   }
   return {};
-}
-
-std::vector<CloudSql::Delivery> CloudSql::answer_requests(Now now) {
-  std::vector<Delivery> out = std::move(orphans_);
-  orphans_.clear();
-  for (auto& [key, callback] : requests_) {
-    Entry& entry = entry_of(key);
-    switch (entry.schedule.on_client(now)) {
-      case RefreshSchedule::Answer::Serve:
-        out.emplace_back(std::move(callback), entry.info);
-        break;
-      case RefreshSchedule::Answer::Wait:
-        entry.waiters.push_back(std::move(callback));
-        break;
-      case RefreshSchedule::Answer::Fail:
-        out.emplace_back(std::move(callback), tl::unexpected(entry.last_error));
-        break;
-    }
-  }
-  requests_.clear();
-  return out;
 }
 
 // Entries with somebody waiting come first.
