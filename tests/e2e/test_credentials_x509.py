@@ -118,7 +118,7 @@ def test_a_certificate_is_the_credential(emulator, folder, program, source):
 def test_a_renewed_certificate_is_used_for_the_next_exchange(emulator, folder):
     accept(emulator, der(f"{folder}/workload.pem"))
     accept(emulator, der(f"{folder}/renewed.pem"))
-    emulator.post("token-lifetime", seconds=1)
+    emulator.post("token-lifetime", seconds=20)
     with MtlsFront(folder, emulator.host) as sts:
         with Service(emulator, folder, sts, {"use_default_certificate_config": True}) as service:
             assert service.current_user() == ROLE
