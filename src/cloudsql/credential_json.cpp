@@ -10,6 +10,7 @@ namespace sidepool::cloudsql {
 namespace {
 
 using json::dump;
+using json::dump_secret;
 using json::Json;
 using json::list;
 using json::member;
@@ -43,7 +44,7 @@ CredentialSourceJson read_source(Json& j) {
   out.session_token_url = text(j, "imdsv2_session_token_url");
   if (Json* headers = object(j, "headers"))
     for (auto it = headers->begin(); it != headers->end(); ++it)
-      out.headers.emplace_back(it.key(), secret(*headers, it.key().c_str()));
+      out.headers.emplace_back(std::string{it.key()}, secret(*headers, it.key().c_str()));
   if (const Json* format = object(j, "format")) {
     out.format_type = text(*format, "type");
     out.format_field = text(*format, "subject_token_field_name");
@@ -80,7 +81,7 @@ Result<CredentialFile> read_file(Json& j, int depth) {
   if (const Json* more = object(j, "service_account_impersonation"))
     out.impersonation_lifetime = std::chrono::seconds{number(*more, "token_lifetime_seconds")};
   for (const Json& item : list(j, "delegates"))
-    if (const auto* s = item.get_ptr<const Json::string_t*>()) out.delegates.push_back(*s);
+    if (const auto* s = item.get_ptr<const Json::string_t*>()) out.delegates.emplace_back(*s);
   if (Json* source = object(j, "credential_source")) out.source = read_source(*source);
   out.private_key = secret(j, "private_key");
   out.client_secret = secret(j, "client_secret");
@@ -158,9 +159,7 @@ SecretText write_aws_request(std::string_view url,
   Json j{{"url", url}, {"method", "POST"}, {"headers", Json::array()}};
   for (const auto& [key, value] : headers)
     j["headers"].push_back(Json{{"key", key}, {"value", value.view()}});
-  SecretText out{dump(j)};
-  for (Json& header : j["headers"]) wipe(header["value"].get_ref<Json::string_t&>());
-  return out;
+  return dump_secret(j);
 }
 
 }  // namespace sidepool::cloudsql

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "src/cloudsql/encode.h"
+#include "src/cloudsql/wiped_heap.h"
 
 namespace sidepool::cloudsql {
 namespace {
@@ -81,6 +83,12 @@ bool build_headers(Headers& list, const HttpRequest& request) {
   return append(list, "Expect:");
 }
 
+// OpenSSL keeps the last record it has decrypted, a token's answer perhaps, until the next one comes.
+CURLcode wipe_plaintext(CURL*, void* context, void*) noexcept {
+  SSL_CTX_set_options(static_cast<SSL_CTX*>(context), SSL_OP_CLEANSE_PLAINTEXT);
+  return CURLE_OK;
+}
+
 // Not copied: `bytes` outlives the request.
 curl_blob lent(std::string_view bytes) noexcept {
   return {const_cast<char*>(bytes.data()), bytes.size(), CURL_BLOB_NOCOPY};
@@ -107,7 +115,7 @@ const char* reason_of(CURLcode code) noexcept {
 }
 
 std::string part_of(const std::string& url, CURLUPart part, unsigned flags = 0) {
-  const std::unique_ptr<CURLU, UrlFree> parsed{curl_url()};
+  const std::unique_ptr<CURLU, UrlFree> parsed{curl_is_ready() ? curl_url() : nullptr};
   char* text = nullptr;
   if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
       curl_url_get(parsed.get(), part, &text, flags) != CURLUE_OK)
@@ -160,8 +168,7 @@ struct CurlHttp::Handle {
 
   Handle(const std::atomic<bool>& stop, HttpProxies p, CaPaths c)
       : stopping(&stop), proxies(std::move(p)), ca(std::move(c)), curl(nullptr) {
-    static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (once == CURLE_OK) curl = curl_easy_init();
+    if (curl_is_ready()) curl = curl_easy_init();
   }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
@@ -203,6 +210,7 @@ struct CurlHttp::Handle {
   // A connection is used again only for requests with the same identity: curl compares the certificates.
   void set_up_tls(const HttpRequest& request) {
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, wipe_plaintext);
     if (!ca.file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, ca.file.c_str());
     if (!ca.folder.empty()) curl_easy_setopt(curl, CURLOPT_CAPATH, ca.folder.c_str());
     if (!request.identity) return;
