@@ -51,8 +51,9 @@ Answer startup(const Health& health) {
   return {200, "ok"};
 }
 
-Answer readiness(const Health& health) {
+Answer readiness(const Health& health, bool deep) {
   std::string why = refusal(health);
+  if (why.empty() && deep && health.unreached) why = health.unreached();
   if (why.empty()) return {200, "ok"};
   if (health.log_unready) health.log_unready(why);
   return {503, std::move(why)};

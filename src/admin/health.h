@@ -1,4 +1,5 @@
-// src/admin/health.h -- what /startup, /readiness and /liveness answer. None of them dials the database.
+// src/admin/health.h -- what /startup, /readiness and /liveness answer. None of them dials the database, but
+// for /readiness?deep=1.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -24,7 +25,7 @@ struct Heartbeat {
 };
 
 // What the process tells about itself. The functions are called on HTTP threads: they must be thread-safe and
-// must not wait. An empty function means: nothing to tell.
+// must not wait, but for `unreached`. An empty function means: nothing to tell.
 struct Health {
   std::function<Life()> life;
   std::function<Clients()> clients;
@@ -37,6 +38,8 @@ struct Health {
   // Every instance has had its connection information once (the original does not serve before; cloudsql.md
   // §9 row 4). Never false again after it was true.
   std::function<bool()> started{};
+  // What cannot be reached, found out by connections; empty when all is well. May take half a second.
+  std::function<std::string()> unreached{};
 };
 
 // A loop that has not turned for so long hangs.
@@ -49,7 +52,7 @@ inline constexpr std::chrono::milliseconds kGrace{500};
 // differences: /readiness refuses from the first moment of a stop, above the limit of clients, and while an
 // instance has no certificate that is valid; and /liveness can fail.
 Answer startup(const Health& health);
-Answer readiness(const Health& health);
+Answer readiness(const Health& health, bool deep = false);
 Answer liveness(const Health& health);
 // What /readiness would say, without a line in the log.
 bool is_ready(const Health& health);

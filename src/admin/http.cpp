@@ -59,7 +59,7 @@ int on_request(mg_connection* connection) noexcept {
   const auto* handler = static_cast<const Handler*>(info->user_data);
   const std::string_view method = info->request_method != nullptr ? info->request_method : "";
   const std::string_view path = info->local_uri != nullptr ? info->local_uri : "";
-  const Answer answer = (*handler)({method, path});
+  const Answer answer = (*handler)({method, path, info->query_string != nullptr ? info->query_string : ""});
   mg_disable_keep_alive(connection);
   write_answer(connection, answer, method != "HEAD");
   return answer.status;

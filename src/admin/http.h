@@ -16,6 +16,7 @@ namespace sidepool::admin {
 
 struct Request {                  // borrowed for the call
   std::string_view method, path;  // the path is decoded and has no dot segments
+  std::string_view query{};       // as sent, without '?'
 };
 
 struct Answer {

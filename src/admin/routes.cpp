@@ -1,6 +1,7 @@
 // src/admin/routes.cpp -- which paths the two HTTP listeners have.
 #include "src/admin/routes.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -9,11 +10,24 @@
 
 namespace sidepool::admin {
 
+namespace {
+
+bool has(std::string_view query, std::string_view parameter) {
+  while (!query.empty()) {
+    const auto one = query.substr(0, query.find('&'));
+    if (one == parameter) return true;
+    query.remove_prefix(std::min(one.size() + 1, query.size()));
+  }
+  return false;
+}
+
+}  // namespace
+
 Handler public_pages(Pages pages, Health health, const metrics::Registry& registry) {
   return [pages, health = std::move(health), &registry](const Request& request) -> Answer {
     if (pages.health_check) {
       if (request.path == "/startup") return startup(health);
-      if (request.path == "/readiness") return readiness(health);
+      if (request.path == "/readiness") return readiness(health, has(request.query, "deep=1"));
       if (request.path == "/liveness") return liveness(health);
     }
     if (pages.prometheus && request.path == "/metrics") {

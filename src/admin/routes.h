@@ -14,8 +14,8 @@ struct Pages {
   bool prometheus = false;
 };
 
-// /startup, /readiness, /liveness (any method), /metrics. Nothing here changes state. `registry` and what
-// `health` refers to must outlive the server.
+// /startup, /readiness (with ?deep=1: see Health::unreached), /liveness (any method), /metrics. Nothing here
+// changes state. `registry` and what `health` refers to must outlive the server.
 Handler public_pages(Pages pages, Health health, const metrics::Registry& registry);
 
 // /quitquitquit: GET and POST answer 200 and the first of them calls `quit` (on an HTTP thread), other

@@ -32,6 +32,7 @@ App::~App() {
   http_.clear();
   doors_.clear();
   test_.reset();
+  reach_test_.reset();
   if (cloudsql_) cloudsql_->stop();
   for (auto& w : workers_) {
     w->loop().request_stop();
@@ -134,6 +135,8 @@ bool App::file_changed() {
 void App::on_wake() {
   if (quit_.exchange(false)) end(0, "/quitquitquit received request");
   if (test_) test_->on_wake();
+  if (reach_test_) reach_test_->on_wake();
+  if (reach_wanted_.exchange(false)) test_reach();
   std::vector<cloudsql::InstanceKey> moved;
   {
     const std::lock_guard lock(moved_mutex_);
@@ -196,6 +199,15 @@ void App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
   }
 }
 
+void App::test_reach() {
+  std::vector<const worker::Upstream*> all;
+  for (const auto& up : shared_.upstreams) all.push_back(up.get());
+  // The one before is over: reach_ asks for one at a time.
+  reach_test_ = std::make_unique<ConnectionTest>(*loop_, *resolver_, config_->pool.server_connect_timeout,
+                                                 [this](const auto& failures) { reach_.tested(failures); });
+  reach_test_->start(all);
+}
+
 admin::Health App::health() {
   admin::Health h;
   h.life = [this] { return life_.load(); };
@@ -215,6 +227,7 @@ admin::Health App::health() {
     }
     return {};
   };
+  h.unreached = [this] { return reach_.ask(); };
   h.heartbeats = [this] {
     std::vector<admin::Heartbeat> beats;
     for (const auto& b : beats_) {

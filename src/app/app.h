@@ -11,6 +11,7 @@
 
 #include "src/admin/health.h"
 #include "src/admin/http.h"
+#include "src/admin/reach_probe.h"
 #include "src/app/connection_test.h"
 #include "src/base/result.h"
 #include "src/cli/parse.h"
@@ -95,6 +96,7 @@ class App {
 
   const std::shared_ptr<const conf::Config>& config() const { return config_; }
   admin::Health health();
+  void test_reach();
 
   cli::Invocation invocation_;
   const cli::Inputs inputs_;
@@ -112,10 +114,16 @@ class App {
   std::vector<io::Handle<uv_signal_t>> signals_;
   std::vector<cloudsql::InstanceStatus> instances_;  // as last published
   std::unique_ptr<ConnectionTest> test_;
+  std::unique_ptr<ConnectionTest> reach_test_;  // the last one for reach_
   TimerNode tick_, drain_;
   protocol::Buffer refusal_;  // for connections that no descriptor is left for
   std::atomic<admin::Life> life_{admin::Life::Starting};
   std::atomic<bool> quit_{false};
+  std::atomic<bool> reach_wanted_{false};
+  admin::ReachProbe reach_{[this] {
+    reach_wanted_ = true;
+    loop_->wake();
+  }};
   std::atomic<bool> started_{false};  // every instance has had connection information once
   std::mutex moved_mutex_;
   std::vector<cloudsql::InstanceKey> moved_;       // guarded: DNS names that stand for another instance now

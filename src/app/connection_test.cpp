@@ -1,4 +1,4 @@
-// src/app/connection_test.cpp -- --run-connection-test.
+// src/app/connection_test.cpp -- see connection_test.h.
 #include "src/app/connection_test.h"
 
 #include <mutex>
@@ -24,6 +24,9 @@ class ConnectionTest::Attempt final : private upstream::Dialer::Owner {
         dialer_(test.loop_, test.resolver_, *this),
         timer_([](TimerNode& n) noexcept { owner_of<&Attempt::timer_>(n).end({}); }) {}
 
+  // A host list needs no more than its configuration.
+  void dial_hosts() { dialer_.start(upstream_.host_route(), test_.loop_.now() + test_.most_); }
+
   void on_info(const cloudsql::CloudSql::Answer& info) {
     if (!info) return end(info.error().what);
     auto route = upstream_.instance_route(**info, false);
@@ -36,6 +39,7 @@ class ConnectionTest::Attempt final : private upstream::Dialer::Owner {
  private:
   void on_connected(upstream::Dialer&, upstream::Connected connected) noexcept override {
     stream_ = std::move(connected.stream);
+    if (!upstream_.is_cloudsql()) return end({});
     const auto ready = [](void* self, int) noexcept { static_cast<Attempt*>(self)->ask(); };
     if (watch_.start(test_.loop_.uv(), stream_.fd(), this, ready) != 0)
       return end("the connection cannot be watched");
@@ -89,34 +93,32 @@ class ConnectionTest::Attempt final : private upstream::Dialer::Owner {
   std::size_t sent_ = 0;
 };
 
-ConnectionTest::ConnectionTest(io::Loop& loop, upstream::Resolver& resolver, cloudsql::CloudSql& cloudsql,
-                               Duration most, Done done)
+ConnectionTest::ConnectionTest(io::Loop& loop, upstream::Resolver& resolver, Duration most, Done done)
     : loop_(loop),
       resolver_(resolver),
-      cloudsql_(cloudsql),
       most_(most),
       done_(std::move(done)),
       answers_(std::make_shared<Answers>()) {}
 
 ConnectionTest::~ConnectionTest() = default;
 
-void ConnectionTest::start(const std::vector<std::unique_ptr<worker::Upstream>>& upstreams) {
-  for (const auto& upstream : upstreams) {
-    if (upstream->is_cloudsql()) attempts_.push_back(std::make_unique<Attempt>(*this, *upstream));
-  }
+void ConnectionTest::start(const std::vector<const worker::Upstream*>& upstreams) {
+  for (const auto* upstream : upstreams) attempts_.push_back(std::make_unique<Attempt>(*this, *upstream));
   running_ = attempts_.size();
-  std::size_t number = 0;
-  for (const auto& upstream : upstreams) {
-    if (!upstream->is_cloudsql()) continue;
-    cloudsql_.request(upstream->instance_key(),
-                      [answers = answers_, loop = &loop_, number](cloudsql::CloudSql::Answer answer) {
-                        {
-                          const std::lock_guard lock(answers->mutex);
-                          answers->list.emplace_back(number, std::move(answer));
-                        }
-                        loop->wake();
-                      });
-    ++number;
+  for (std::size_t number = 0; number < upstreams.size(); ++number) {
+    const auto& upstream = *upstreams[number];
+    if (!upstream.is_cloudsql()) {
+      attempts_[number]->dial_hosts();
+      continue;
+    }
+    upstream.cloudsql()->request(upstream.instance_key(), [answers = answers_, loop = &loop_,
+                                                           number](cloudsql::CloudSql::Answer answer) {
+      {
+        const std::lock_guard lock(answers->mutex);
+        answers->list.emplace_back(number, std::move(answer));
+      }
+      loop->wake();
+    });
   }
 }
 

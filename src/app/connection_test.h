@@ -1,5 +1,5 @@
-// src/app/connection_test.h -- --run-connection-test: one connection to every instance before clients are
-// served.
+// src/app/connection_test.h -- one connection to each upstream: --run-connection-test before clients are
+// served, and /readiness?deep=1.
 #pragma once
 #include <functional>
 #include <memory>
@@ -14,21 +14,21 @@
 namespace sidepool::app {
 
 // Names, API, TCP, TLS, as a pool's server would do it, and then a question that PostgreSQL answers without a
-// login: a client certificate is refused only behind a TLS 1.3 handshake that went well. All instances at
-// once. Lives on the control loop, whose wake-up has to be passed on.
+// login: a client certificate is refused only behind a TLS 1.3 handshake that went well. Of a host list TCP
+// and TLS. All upstreams at once. Lives on the control loop, whose wake-up has to be passed on.
 class ConnectionTest {
  public:
-  // One line per instance that could not be reached; empty: all were.
+  // One line per upstream that could not be reached; empty: all were.
   using Done = std::function<void(const std::vector<std::string>& failures)>;
 
-  // All must outlive the test. `most`: for one instance, from its connection information on.
-  ConnectionTest(io::Loop& loop, upstream::Resolver& resolver, cloudsql::CloudSql& cloudsql, Duration most,
-                 Done done);
+  // All must outlive the test. `most`: for one upstream, from its connection information on.
+  ConnectionTest(io::Loop& loop, upstream::Resolver& resolver, Duration most, Done done);
   ~ConnectionTest();
   ConnectionTest(const ConnectionTest&) = delete;
   ConnectionTest& operator=(const ConnectionTest&) = delete;
 
-  void start(const std::vector<std::unique_ptr<worker::Upstream>>& upstreams);
+  // Once; `upstreams` are not empty. `done` may be called before this returns.
+  void start(const std::vector<const worker::Upstream*>& upstreams);
   // The loop was woken: the api thread may have answered.
   void on_wake();
 
@@ -40,7 +40,6 @@ class ConnectionTest {
 
   io::Loop& loop_;
   upstream::Resolver& resolver_;
-  cloudsql::CloudSql& cloudsql_;
   const Duration most_;
   const Done done_;
   std::shared_ptr<Answers> answers_;  // shared with callbacks on the api thread

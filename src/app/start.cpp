@@ -316,10 +316,12 @@ Status App::start_http() {
 void App::begin() {
   if (!config_->cloudsql.run_connection_test || !cloudsql_) return announce();
   log::info("Connection test started");
-  test_ =
-      std::make_unique<ConnectionTest>(*loop_, *resolver_, *cloudsql_, config_->pool.server_connect_timeout,
-                                       [this](const auto& failures) { on_tested(failures); });
-  test_->start(shared_.upstreams);
+  test_ = std::make_unique<ConnectionTest>(*loop_, *resolver_, config_->pool.server_connect_timeout,
+                                           [this](const auto& failures) { on_tested(failures); });
+  std::vector<const worker::Upstream*> instances;
+  for (const auto& up : shared_.upstreams)
+    if (up->is_cloudsql()) instances.push_back(up.get());
+  test_->start(instances);
 }
 
 void App::on_tested(const std::vector<std::string>& failures) {

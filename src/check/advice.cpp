@@ -78,6 +78,8 @@ std::string_view remedy_of_route(const Error& error, Reach reach) noexcept {
     return reach == Reach::Psc
                ? "Create the DNS record of the Private Service Connect endpoint in this network"
                : "Check the host name and the name server";
+  if (error.reason == "proxy")
+    return "Check ALL_PROXY and NO_PROXY, and that the proxy lets port 3307 through";
   if (error.reason == "refused")
     return reach == Reach::Host ? "Check that the database runs and listens at this address and port"
                                 : "Check that the instance runs";

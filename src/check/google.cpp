@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <array>
 #include <thread>
 #include <utility>
@@ -51,7 +52,8 @@ Google::Google(cloudsql::SourceOptions options)
       environment_(std::move(options.environment)),
       api_options_(std::move(options.api)),
       dns_servers_(std::move(options.dns_servers)),
-      http_(std::make_unique<cloudsql::CurlHttp>(stopping_, cloudsql::process_http_proxies())) {
+      http_(std::make_unique<cloudsql::CurlHttp>(stopping_, cloudsql::process_http_proxies(),
+                                                 cloudsql::process_ca_paths())) {
   if (api_options_.endpoint.empty())
     api_options_.endpoint = cloudsql::default_endpoint(credentials_, environment_);
 }
@@ -70,6 +72,11 @@ cloudsql::Caller Google::caller() {
     const Millis left = deadline - system_now().boot;
     if (left <= Millis{0}) return fail(Errc::Timeout, "it took longer than 60 s", 0, "timeout");
     return http_->send(request.within(left));
+  };
+  c.run = [this, deadline](const cloudsql::Command& command) -> Result<cloudsql::CommandOutput> {
+    cloudsql::Command bounded = command;
+    bounded.timeout = std::clamp(deadline - system_now().boot, Millis{0}, command.timeout);
+    return cloudsql::run_command(bounded, stopping_);
   };
   return c;
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "src/cloudsql/call.h"
 #include "src/cloudsql/dns_name.h"
@@ -22,6 +23,7 @@ struct ApiOptions {
 class SqlAdmin {
  public:
   explicit SqlAdmin(ApiOptions options);
+  void set_quota_project(std::string project) { options_.quota_project = std::move(project); }
 
   // Checked: region, generation, engine (PostgreSQL only), at least one address, a server CA.
   CallResult<ConnectSettings> connect_settings(const InstanceName& name, const Token& admin,

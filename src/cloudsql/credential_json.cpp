@@ -10,12 +10,14 @@ namespace sidepool::cloudsql {
 namespace {
 
 using json::dump;
+using json::dump_secret;
 using json::Json;
 using json::list;
 using json::member;
 using json::parse_object;
 using json::secret;
 using json::text;
+using json::truth;
 
 constexpr int kMaxDepth = 4;
 
@@ -42,7 +44,7 @@ CredentialSourceJson read_source(Json& j) {
   out.session_token_url = text(j, "imdsv2_session_token_url");
   if (Json* headers = object(j, "headers"))
     for (auto it = headers->begin(); it != headers->end(); ++it)
-      out.headers.emplace_back(it.key(), secret(*headers, it.key().c_str()));
+      out.headers.emplace_back(std::string{it.key()}, secret(*headers, it.key().c_str()));
   if (const Json* format = object(j, "format")) {
     out.format_type = text(*format, "type");
     out.format_field = text(*format, "subject_token_field_name");
@@ -53,7 +55,10 @@ CredentialSourceJson read_source(Json& j) {
     out.output_file = text(*executable, "output_file");
     out.timeout_ms = number(*executable, "timeout_millis");
   }
-  out.certificate = object(j, "certificate") != nullptr;
+  if (const Json* certificate = object(j, "certificate"))
+    out.certificate = {truth(*certificate, "use_default_certificate_config"),
+                       text(*certificate, "certificate_config_location"),
+                       text(*certificate, "trust_chain_path")};
   return out;
 }
 
@@ -76,7 +81,7 @@ Result<CredentialFile> read_file(Json& j, int depth) {
   if (const Json* more = object(j, "service_account_impersonation"))
     out.impersonation_lifetime = std::chrono::seconds{number(*more, "token_lifetime_seconds")};
   for (const Json& item : list(j, "delegates"))
-    if (const auto* s = item.get_ptr<const Json::string_t*>()) out.delegates.push_back(*s);
+    if (const auto* s = item.get_ptr<const Json::string_t*>()) out.delegates.emplace_back(*s);
   if (Json* source = object(j, "credential_source")) out.source = read_source(*source);
   out.private_key = secret(j, "private_key");
   out.client_secret = secret(j, "client_secret");
@@ -136,14 +141,25 @@ AwsKeys read_aws_keys(std::string_view json) {
   return {text(j, "AccessKeyId"), secret(j, "SecretAccessKey"), secret(j, "Token")};
 }
 
+CertificateConfig read_certificate_config(std::string_view json) {
+  Json j = parse_object(json);
+  Json* configs = object(j, "cert_configs");
+  if (!configs) return {};
+  if (const Json* workload = object(*configs, "workload"))
+    return {text(*workload, "cert_path"), text(*workload, "key_path"), truth(*workload, "use_ecp")};
+  const bool managed =
+      object(*configs, "pkcs11") || object(*configs, "macos_keychain") || object(*configs, "windows_store");
+  return {{}, {}, managed};
+}
+
+std::string write_string_list(const std::vector<std::string>& items) { return dump(Json(items)); }
+
 SecretText write_aws_request(std::string_view url,
                              const std::vector<std::pair<std::string, SecretText>>& headers) {
   Json j{{"url", url}, {"method", "POST"}, {"headers", Json::array()}};
   for (const auto& [key, value] : headers)
     j["headers"].push_back(Json{{"key", key}, {"value", value.view()}});
-  SecretText out{dump(j)};
-  for (Json& header : j["headers"]) wipe(header["value"].get_ref<Json::string_t&>());
-  return out;
+  return dump_secret(j);
 }
 
 }  // namespace sidepool::cloudsql

@@ -15,6 +15,12 @@
 
 namespace sidepool::cloudsql {
 
+// `certificate` of a credential source.
+struct CertificateSourceJson {
+  bool use_default_config = false;
+  std::string config_location, trust_chain;
+};
+
 // `credential_source` of an external account.
 struct CredentialSourceJson {
   std::string environment_id, file, url, region_url, verification_url, session_token_url;
@@ -23,7 +29,7 @@ struct CredentialSourceJson {
   bool executable = false;
   std::string command, output_file;
   std::int64_t timeout_ms = 0;  // 0: not given
-  bool certificate = false;
+  std::optional<CertificateSourceJson> certificate;
 };
 
 // A credential file of any type; each type uses some of the fields.
@@ -67,6 +73,16 @@ struct AwsKeys {
   SecretText session;  // may be empty
 };
 AwsKeys read_aws_keys(std::string_view json);
+
+// Where a workload's certificate and key are (gcloud's certificate_config.json). Empty where it does not say.
+struct CertificateConfig {
+  std::string certificate, key;
+  // The key is not in a file: Google's Enterprise Certificate Proxy keeps it.
+  bool managed = false;
+};
+CertificateConfig read_certificate_config(std::string_view json);
+
+std::string write_string_list(const std::vector<std::string>& items);
 
 // A signed request as Google's STS wants to see it.
 SecretText write_aws_request(std::string_view url,

@@ -145,6 +145,20 @@ Result<Subject> aws_subject(const CredentialSourceJson& source, const std::strin
                     env.aws_region,    env.aws_key_id, env.aws_secret.copy(),    env.aws_session.copy()};
 }
 
+// The file that tells where certificate and key are, as Google's libraries find it.
+Result<Subject> certificate_subject(const CertificateSourceJson& source, const std::string& where,
+                                    const CredentialContext& context) {
+  if (source.use_default_config != source.config_location.empty())
+    return credential_error(where +
+                            " has a certificate that needs either certificate_config_location or "
+                            "use_default_certificate_config");
+  const Environment& env = context.env;
+  std::string config = source.config_location;
+  if (config.empty()) config = env.certificate_config;
+  if (config.empty()) config = env.home + "/.config/gcloud/certificate_config.json";
+  return CertificateSubject{std::move(config), source.trust_chain};
+}
+
 // In the original's order (§5.4 d).
 Result<Subject> subject_of(CredentialFile& file, const std::string& where, const CredentialContext& context) {
   CredentialSourceJson& source = *file.source;
@@ -156,10 +170,9 @@ Result<Subject> subject_of(CredentialFile& file, const std::string& where, const
   }
   if (!source.url.empty()) return url_subject(source, where);
   if (source.executable) return executable_subject(source, file, where, context);
-  if (source.certificate)
-    return credential_error(where + " has a certificate as its credential_source, which is not supported; " +
-                            "file, url, executable and AWS are");
-  return credential_error(where + " has a credential_source with neither file, url, executable nor AWS");
+  if (source.certificate) return certificate_subject(*source.certificate, where, context);
+  return credential_error(where +
+                          " has a credential_source with neither file, url, executable, certificate nor AWS");
 }
 
 bool is_workforce(std::string_view audience) {
@@ -179,14 +192,18 @@ Result<Credentials> external_account(CredentialFile file, const std::string& whe
     return credential_error(where + " lacks audience, subject_token_type or credential_source");
   if (!file.workforce_user_project.empty() && !is_workforce(file.audience))
     return credential_error(where + " has a workforce_pool_user_project without being of a workforce pool");
-  if (file.token_url.empty()) file.token_url = "https://sts." + context.universe + "/v1/token";
+  auto subject = subject_of(file, where, context);
+  if (!subject) return tl::unexpected(std::move(subject.error()));
+  if (file.token_url.empty()) {
+    // The one that asks for a certificate in the handshake has a name of its own.
+    const bool mtls = std::holds_alternative<CertificateSubject>(*subject);
+    file.token_url = (mtls ? "https://sts.mtls." : "https://sts.") + context.universe + "/v1/token";
+  }
   if (!is_private_url(file.token_url)) return not_private(where, "token_url");
   if (!file.impersonation_url.empty() && !is_private_url(file.impersonation_url))
     return not_private(where, "service_account_impersonation_url");
   if (file.impersonation_lifetime < seconds{0} || file.impersonation_lifetime > kLongest)
     return credential_error("the token_lifetime_seconds in " + where + " are not within 0 and 43200");
-  auto subject = subject_of(file, where, context);
-  if (!subject) return tl::unexpected(std::move(subject.error()));
   // The client's id alone names the project that pays (§5.4 d).
   if (!file.client_id.empty()) file.workforce_user_project.clear();
   Credentials federated{ExternalAccount{std::move(file.audience), std::move(file.subject_token_type),

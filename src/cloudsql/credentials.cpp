@@ -137,6 +137,7 @@ Environment process_environment() {
   env.quota_project = variable("GOOGLE_CLOUD_QUOTA_PROJECT");
   env.universe_domain = variable("GOOGLE_CLOUD_UNIVERSE_DOMAIN");
   env.iam_credentials_endpoint = variable("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS");
+  env.certificate_config = variable("GOOGLE_API_CERTIFICATE_CONFIG");
   env.allow_executables = variable("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES") == "1";
   env.aws_region = variable("AWS_REGION");
   if (env.aws_region.empty()) env.aws_region = variable("AWS_DEFAULT_REGION");

@@ -37,6 +37,7 @@ struct Environment {
   std::string metadata_host{};             // GCE_METADATA_HOST
   std::string quota_project{};             // GOOGLE_CLOUD_QUOTA_PROJECT
   std::string universe_domain{};           // GOOGLE_CLOUD_UNIVERSE_DOMAIN
+  std::string certificate_config{};        // GOOGLE_API_CERTIFICATE_CONFIG
   std::string iam_credentials_endpoint{};  // CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS, as gcloud has it
   bool allow_executables = false;          // GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES is 1
   std::string aws_region{};                // AWS_REGION, else AWS_DEFAULT_REGION
@@ -105,12 +106,16 @@ struct AwsSubject {
   std::string key_id;
   SecretText secret, session;
 };
+struct CertificateSubject {
+  std::string config_file;  // says where certificate and key are
+  std::string trust_chain;  // the issuers', in PEM; may be empty
+};
 struct ExternalAccount {
   std::string audience, subject_token_type, token_url;
   std::string client_id;
   SecretText client_secret;
   std::string workforce_user_project;  // empty: not sent
-  std::variant<FileSubject, UrlSubject, ExecutableSubject, AwsSubject> subject;
+  std::variant<FileSubject, UrlSubject, ExecutableSubject, AwsSubject, CertificateSubject> subject;
 };
 
 struct Credentials;

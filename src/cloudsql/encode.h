@@ -18,6 +18,9 @@ SecretText form_encode(const std::vector<std::pair<std::string_view, std::string
 // RFC 7617: the line "Authorization: Basic …".
 SecretText basic_auth(std::string_view user, std::string_view password);
 
+// RFC 4648 §4, with padding.
+std::string base64(std::string_view bytes);
+
 // RFC 4648 §5 without padding, as JWTs use it.
 std::string base64url(std::string_view bytes);
 

@@ -26,8 +26,11 @@ CallResult<HttpResponse> exchange(const HttpRequest& request, std::string_view p
     if (response->status >= 200 && response->status <= 299) return std::move(*response);
     const bool again =
         response->status >= 500 && response->retry_after == Millis{0} && attempt + 1 < kAttempts;
-    if (!again || !caller.pause(server_error_delay(attempt, caller.random())))
-      return tl::unexpected(refused(Errc::Auth, prefix, who, *response));
+    if (!again || !caller.pause(server_error_delay(attempt, caller.random()))) {
+      auto failure = refused(Errc::Auth, prefix, who, *response);
+      wipe(response->body);  // an answer that says no may quote what was asked
+      return tl::unexpected(std::move(failure));
+    }
   }
 }
 

@@ -4,12 +4,15 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
+#include <openssl/ssl.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "src/cloudsql/encode.h"
+#include "src/cloudsql/wiped_heap.h"
 
 namespace sidepool::cloudsql {
 namespace {
@@ -80,6 +83,17 @@ bool build_headers(Headers& list, const HttpRequest& request) {
   return append(list, "Expect:");
 }
 
+// OpenSSL keeps the last record it has decrypted, a token's answer perhaps, until the next one comes.
+CURLcode wipe_plaintext(CURL*, void* context, void*) noexcept {
+  SSL_CTX_set_options(static_cast<SSL_CTX*>(context), SSL_OP_CLEANSE_PLAINTEXT);
+  return CURLE_OK;
+}
+
+// Not copied: `bytes` outlives the request.
+curl_blob lent(std::string_view bytes) noexcept {
+  return {const_cast<char*>(bytes.data()), bytes.size(), CURL_BLOB_NOCOPY};
+}
+
 const char* reason_of(CURLcode code) noexcept {
   switch (code) {  // NOLINT(clang-diagnostic-switch-enum): a hundred others are all "transport"
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -101,7 +115,7 @@ const char* reason_of(CURLcode code) noexcept {
 }
 
 std::string part_of(const std::string& url, CURLUPart part, unsigned flags = 0) {
-  const std::unique_ptr<CURLU, UrlFree> parsed{curl_url()};
+  const std::unique_ptr<CURLU, UrlFree> parsed{curl_is_ready() ? curl_url() : nullptr};
   char* text = nullptr;
   if (!parsed || curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
       curl_url_get(parsed.get(), part, &text, flags) != CURLUE_OK)
@@ -138,6 +152,7 @@ HttpRequest HttpRequest::within(std::chrono::milliseconds most) const {
   for (const SecretText& line : secret_headers) out.secret_headers.push_back(line.copy());
   out.bearer = bearer.copy();
   out.body = body.copy();
+  out.identity = identity;
   out.use_proxy = use_proxy;
   out.connect_timeout = std::min(connect_timeout, most);
   out.timeout = std::min(timeout, most);
@@ -147,13 +162,13 @@ HttpRequest HttpRequest::within(std::chrono::milliseconds most) const {
 struct CurlHttp::Handle {
   const std::atomic<bool>* stopping;
   const HttpProxies proxies;
+  const CaPaths ca;
   CURL* curl;
   std::array<char, CURL_ERROR_SIZE> error{};
 
-  Handle(const std::atomic<bool>& stop, HttpProxies p)
-      : stopping(&stop), proxies(std::move(p)), curl(nullptr) {
-    static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (once == CURLE_OK) curl = curl_easy_init();
+  Handle(const std::atomic<bool>& stop, HttpProxies p, CaPaths c)
+      : stopping(&stop), proxies(std::move(p)), ca(std::move(c)), curl(nullptr) {
+    if (curl_is_ready()) curl = curl_easy_init();
   }
   Handle(const Handle&) = delete;
   Handle& operator=(const Handle&) = delete;
@@ -168,7 +183,6 @@ struct CurlHttp::Handle {
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
-    curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error.data());
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
@@ -176,6 +190,7 @@ struct CurlHttp::Handle {
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, stopping);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+    set_up_tls(request);
     // Both are set, so that curl does not look into the environment itself, where its rules are others.
     const std::string proxy{
         request.use_proxy ? proxies.for_request(part_of(request.url, CURLUPART_SCHEME), host_of(request.url),
@@ -191,10 +206,22 @@ struct CurlHttp::Handle {
       curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.view().data());
     }
   }
+
+  // A connection is used again only for requests with the same identity: curl compares the certificates.
+  void set_up_tls(const HttpRequest& request) {
+    curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, wipe_plaintext);
+    if (!ca.file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, ca.file.c_str());
+    if (!ca.folder.empty()) curl_easy_setopt(curl, CURLOPT_CAPATH, ca.folder.c_str());
+    if (!request.identity) return;
+    const curl_blob chain = lent(request.identity->chain), key = lent(request.identity->key.view());
+    curl_easy_setopt(curl, CURLOPT_SSLCERT_BLOB, &chain);
+    curl_easy_setopt(curl, CURLOPT_SSLKEY_BLOB, &key);
+  }
 };
 
-CurlHttp::CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies)
-    : handle_(std::make_unique<Handle>(stopping, std::move(proxies))) {}
+CurlHttp::CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies, CaPaths ca)
+    : handle_(std::make_unique<Handle>(stopping, std::move(proxies), std::move(ca))) {}
 CurlHttp::CurlHttp(CurlHttp&&) noexcept = default;
 CurlHttp::~CurlHttp() = default;
 
@@ -227,6 +254,14 @@ Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
   // Days are as good as for ever; the cap keeps the arithmetic of a hostile header harmless.
   if (seconds > 0) response.retry_after = std::chrono::seconds{std::min<curl_off_t>(seconds, 86'400)};
   return response;
+}
+
+CaPaths process_ca_paths() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string{value ? value : ""};
+  };
+  return {variable("SSL_CERT_FILE"), variable("SSL_CERT_DIR")};
 }
 
 bool is_loopback_url(const std::string& url) {

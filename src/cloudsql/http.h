@@ -14,13 +14,20 @@
 
 namespace sidepool::cloudsql {
 
+// What a client shows of itself in the TLS handshake. Checked by whoever made it: the key is the leaf's.
+struct ClientIdentity {
+  std::string chain;  // PEM, leaf first
+  SecretText key;     // PEM, without a pass phrase
+};
+
 struct HttpRequest {
   enum class Method : unsigned char { Get, Post, Put } method = Method::Get;  // a Put has no body
   std::string url{};
-  std::vector<std::string> headers{};        // "Name: value"
-  std::vector<SecretText> secret_headers{};  // the same, wiped after use
-  SecretText bearer{};                       // sent as "Authorization: Bearer …" when not empty
-  SecretText body{};                         // of a Post
+  std::vector<std::string> headers{};                // "Name: value"
+  std::vector<SecretText> secret_headers{};          // the same, wiped after use
+  SecretText bearer{};                               // sent as "Authorization: Bearer …" when not empty
+  SecretText body{};                                 // of a Post
+  std::shared_ptr<const ClientIdentity> identity{};  // null: none, and a server that wants one refuses
   // False: not through a proxy, whatever HttpProxies says.
   bool use_proxy = true;
   std::chrono::milliseconds connect_timeout{10'000};
@@ -42,12 +49,21 @@ using HttpSend = std::function<Result<HttpResponse>(const HttpRequest&)>;
 
 inline constexpr std::size_t kMaxHttpBody = 1 << 20;
 
+// Files of certificate authorities. Empty: the system's.
+struct CaPaths {
+  std::string file{};    // PEM
+  std::string folder{};  // by hash, openssl-rehash(1)
+};
+// SSL_CERT_FILE and SSL_CERT_DIR, as Go and OpenSSL's programs read them. Threads must not change the
+// environment.
+CaPaths process_ca_paths();
+
 // Keeps connections open between requests. One thread at a time; `stopping` may be set by any thread and ends
 // a running request within a second. Redirects are not followed (a token must not travel where an answer
 // sends it).
 class CurlHttp {
  public:
-  explicit CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies = {});
+  explicit CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies = {}, CaPaths ca = {});
   CurlHttp(CurlHttp&&) noexcept;
   ~CurlHttp();
 

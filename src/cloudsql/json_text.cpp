@@ -12,6 +12,7 @@ namespace sidepool::cloudsql {
 namespace {
 
 using json::dump;
+using json::dump_secret;
 using json::Json;
 using json::list;
 using json::member;
@@ -111,9 +112,7 @@ Result<std::string> read_ephemeral_cert(std::string_view json) {
 SecretText write_cert_request(std::string_view public_key_pem, const SecretText* login_token) {
   Json j{{"public_key", public_key_pem}};
   if (login_token) j["access_token"] = login_token->view();
-  SecretText out{dump(j)};
-  if (login_token) wipe(j["access_token"].get_ref<Json::string_t&>());
-  return out;
+  return dump_secret(j);
 }
 
 ErrorText read_error(std::string_view json) {

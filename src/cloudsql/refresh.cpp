@@ -105,6 +105,14 @@ RefreshSchedule::Answer RefreshSchedule::on_client(Now now) noexcept {
   return Answer::Wait;
 }
 
+RefreshSchedule::Answer RefreshSchedule::on_unreached(Now now) noexcept {
+  if (!running_ && !wanted_) {
+    if (paced_at(now.boot) > now.boot) return on_client(now);
+    wanted_ = true;
+  }
+  return Answer::Wait;
+}
+
 bool RefreshSchedule::should_start(Now now) const noexcept {
   if (running_) return false;
   return background_at(now.boot) <= now.boot || (wanted_ && client_at(now.boot) <= now.boot);

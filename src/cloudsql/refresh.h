@@ -69,6 +69,9 @@ class RefreshSchedule {
   };
 
   Answer on_client(Now now) noexcept;
+  // The client could not reach the instance with what is there: it waits for a refresh that runs or may start
+  // now. The pace is that of force(), which a failed dial asks for anyway.
+  Answer on_unreached(Now now) noexcept;
 
   bool should_start(Now now) const noexcept;
   void started(Now now) noexcept;

@@ -38,8 +38,6 @@ std::function<double()> system_random() {
   };
 }
 
-Error stopped_error() { return {Errc::Io, 0, "sidepool is stopping", "stopped"}; }
-
 }  // namespace
 
 Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
@@ -48,7 +46,6 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   auto credentials = load_credentials(*what, *env);
   if (!credentials) return tl::unexpected(std::move(credentials.error()));
   ApiOptions& api = options.api;
-  if (api.quota_project.empty()) api.quota_project = credentials->quota_project;
   if (api.endpoint.empty()) api.endpoint = default_endpoint(*what, *env);
   const bool clear_text = api.endpoint.starts_with("http://") && !is_loopback_url(api.endpoint);
   const std::string endpoint = api.endpoint;
@@ -73,6 +70,7 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
                    std::string token_info_url)
     : log_(std::move(options.log)),
       lazy_(options.lazy),
+      quota_project_given_(!options.api.quota_project.empty()),
       now_(options.now ? std::move(options.now) : system_now),
       token_info_url_(std::move(token_info_url)),
       moved_(std::move(options.moved)),
@@ -88,8 +86,9 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
           dns_, now_, [this](const std::string& name, const NameAnswer& answer) { renamed(name, answer); },
           [this](std::string_view text) { log(LogLevel::Warning, text); }) {
   if (!send_)
-    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies())](
+    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies(), process_ca_paths())](
                 const HttpRequest& request) { return curl->send(request); };
+  use_quota_project();
   if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
 }
 
@@ -123,27 +122,6 @@ void CloudSql::remove(const InstanceKey& key) {
       names_.forget(key.dns_name);
     }
   }
-  changed_.notify_one();
-}
-
-InfoPtr CloudSql::current(const InstanceKey& key) const {
-  const Now now = now_();
-  const std::lock_guard lock{mutex_};
-  const auto found = entries_.find(key);
-  if (found == entries_.end()) return nullptr;
-  const Entry& entry = *found->second;
-  return entry.schedule.serves_at_once(now) ? entry.info : nullptr;
-}
-
-void CloudSql::request(const InstanceKey& key, Callback callback) {
-  {
-    const std::lock_guard lock{mutex_};
-    if (!stopped_) {
-      requests_.emplace_back(key, std::move(callback));
-      callback = nullptr;
-    }
-  }
-  if (callback) return callback(tl::unexpected(stopped_error()));
   changed_.notify_one();
 }
 
@@ -211,10 +189,6 @@ void CloudSql::log(LogLevel level, std::string_view text) const {
   if (log_) log_(level, text);
 }
 
-void CloudSql::deliver(std::vector<Delivery>&& deliveries) {
-  for (auto& [callback, answer] : deliveries) callback(std::move(answer));
-}
-
 void CloudSql::run() {
   std::unique_lock lock{mutex_};
   BootTime until = BootTime::max();
@@ -246,19 +220,6 @@ void CloudSql::run() {
   deliver(std::move(rest));
 }
 
-std::vector<CloudSql::Delivery> CloudSql::give_up() {
-  std::vector<Delivery> out = std::move(orphans_);
-  orphans_.clear();
-  for (auto& [key, callback] : requests_)
-    out.emplace_back(std::move(callback), tl::unexpected(stopped_error()));
-  for (auto& [key, entry] : entries_)
-    for (Callback& waiter : entry->waiters)
-      out.emplace_back(std::move(waiter), tl::unexpected(stopped_error()));
-  requests_.clear();
-  entries_.clear();
-  return out;
-}
-
 // What to log, empty if time went by as always.
 std::string CloudSql::look_at_clock(Now now, BootTime until) {
   using Event = ClockWatch::Event;
@@ -275,27 +236,6 @@ std::string CloudSql::look_at_clock(Now now, BootTime until) {
       return "the process did not run for " + whole_seconds(seen.by) + " (a throttled or frozen container?)";
   }
   return {};
-}
-
-std::vector<CloudSql::Delivery> CloudSql::answer_requests(Now now) {
-  std::vector<Delivery> out = std::move(orphans_);
-  orphans_.clear();
-  for (auto& [key, callback] : requests_) {
-    Entry& entry = entry_of(key);
-    switch (entry.schedule.on_client(now)) {
-      case RefreshSchedule::Answer::Serve:
-        out.emplace_back(std::move(callback), entry.info);
-        break;
-      case RefreshSchedule::Answer::Wait:
-        entry.waiters.push_back(std::move(callback));
-        break;
-      case RefreshSchedule::Answer::Fail:
-        out.emplace_back(std::move(callback), tl::unexpected(entry.last_error));
-        break;
-    }
-  }
-  requests_.clear();
-  return out;
 }
 
 // Entries with somebody waiting come first.

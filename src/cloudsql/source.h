@@ -112,8 +112,9 @@ class CloudSql {
   // waits.
   InfoPtr current(const InstanceKey& key) const;
   // Adds the entry if need be. A failing instance without a valid certificate answers with the last error at
-  // once.
-  void request(const InstanceKey& key, Callback callback);
+  // once. `unreached`: the epoch of information that has led nowhere; while it is what is there, the answer
+  // waits for a refresh that runs or may start now.
+  void request(const InstanceKey& key, Callback callback, std::uint64_t unreached = 0);
   // `epoch`: of the information that was dialled with. Reports about a replaced one are counted and otherwise
   // ignored.
   void report_dial_failure(const InstanceKey& key, std::uint64_t epoch, DialFailure kind);
@@ -148,6 +149,11 @@ class CloudSql {
   };
   using EntryPtr = std::shared_ptr<Entry>;
   using Delivery = std::pair<Callback, Answer>;
+  struct Request {
+    InstanceKey key;
+    Callback callback;
+    std::uint64_t unreached;
+  };
 
   // The outcome of a refresh, to be carried out without the lock.
   struct Settled {
@@ -186,6 +192,7 @@ class CloudSql {
   void begin_key();
   Status ensure_key();
   void look_at_credentials();
+  void use_quota_project();
   void learn_principal();
   void set_principal(const std::string& name);
   Caller caller_within(BootTime deadline);
@@ -197,6 +204,7 @@ class CloudSql {
   // Set before the thread starts and never changed.
   const LogHook log_;
   const bool lazy_;
+  const bool quota_project_given_;  // by option, which wins over the credentials'
   const std::function<Now()> now_;
   const std::string token_info_url_;
   const std::function<void(const InstanceKey&)> moved_;
@@ -222,7 +230,7 @@ class CloudSql {
   std::condition_variable changed_;
   std::map<InstanceKey, EntryPtr> entries_;
   std::map<std::string, NameAnswer> answers_;  // what each DNS name stands for
-  std::vector<std::pair<InstanceKey, Callback>> requests_;
+  std::vector<Request> requests_;
   std::vector<Delivery> orphans_;  // answers for who waited on a removed entry
   std::string principal_;
   bool woken_ = false;  // something the loop sleeps on has changed; a notification alone is not seen

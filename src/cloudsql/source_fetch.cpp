@@ -152,9 +152,17 @@ void CloudSql::look_at_credentials() {
     return;
   }
   log(LogLevel::Info, "the credentials file " + file + " has changed and was read again");
+  use_quota_project();
   principal_asked_ = false;
-  if (const std::string& now = tokens_.credentials().principal; !now.empty() && now != before)
-    set_principal(now);
+  const std::string& now = tokens_.credentials().principal;
+  if (!now.empty() && now == before) return;
+  if (!now.empty()) return set_principal(now);
+  const std::lock_guard lock{mutex_};
+  principal_.clear();  // whoever it was
+}
+
+void CloudSql::use_quota_project() {
+  if (!quota_project_given_) api_.set_quota_project(tokens_.credentials().quota_project);
 }
 
 void CloudSql::set_principal(const std::string& name) {

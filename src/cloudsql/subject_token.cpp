@@ -1,8 +1,9 @@
-// cloudsql/subject_token.cpp -- see the header; AWS has a file of its own.
+// cloudsql/subject_token.cpp -- see the header; AWS and certificates have files of their own.
 #include "src/cloudsql/subject_token.h"
 
 #include <utility>
 
+#include "src/cloudsql/certificate_subject.h"
 #include "src/cloudsql/encode.h"
 #include "src/cloudsql/exchange.h"
 
@@ -86,10 +87,18 @@ CallResult<SecretText> fetch(const AwsSubject& source, const ExternalAccount& ac
   return fetch_aws_subject_token(source, account.audience, caller);
 }
 
+CallResult<SubjectToken> fetch(const CertificateSubject& source, const ExternalAccount&, const Caller&) {
+  auto proof = read_certificate_proof(source);
+  if (!proof) return local(proof.error().what);
+  return SubjectToken{SecretText{std::move(proof->subject_token)}, std::move(proof->identity)};
+}
+
 }  // namespace
 
-CallResult<SecretText> fetch_subject_token(const ExternalAccount& account, const Caller& caller) {
-  return std::visit([&](const auto& source) { return fetch(source, account, caller); }, account.subject);
+CallResult<SubjectToken> fetch_subject_token(const ExternalAccount& account, const Caller& caller) {
+  return std::visit(
+      [&](const auto& source) -> CallResult<SubjectToken> { return fetch(source, account, caller); },
+      account.subject);
 }
 
 }  // namespace sidepool::cloudsql

@@ -1,7 +1,9 @@
 // cloudsql/subject_token.h -- what an external account shows to Google's STS (cloudsql.md §5.4 d). Blocking,
 // on the api thread; nothing is cached.
 #pragma once
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "src/cloudsql/call.h"
 #include "src/cloudsql/credential_json.h"
@@ -9,7 +11,16 @@
 
 namespace sidepool::cloudsql {
 
-CallResult<SecretText> fetch_subject_token(const ExternalAccount& account, const Caller& caller);
+struct SubjectToken {
+  SubjectToken() = default;
+  SubjectToken(SecretText shown, std::shared_ptr<const ClientIdentity> as = {})  // NOLINT(*explicit*)
+      : text(std::move(shown)), identity(std::move(as)) {}
+  SecretText text;
+  // Null unless the STS has to see a certificate of ours as well.
+  std::shared_ptr<const ClientIdentity> identity;
+};
+
+CallResult<SubjectToken> fetch_subject_token(const ExternalAccount& account, const Caller& caller);
 
 // The same for AWS alone: keys and region of the environment, else of the metadata server (with a session
 // token if the file names where to get one), and a signed GetCallerIdentity made of them.

@@ -128,10 +128,11 @@ CallResult<Token> fetch(ExternalAccount& account, Scope scope, const Caller& cal
       {"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"},
       {"requested_token_type", "urn:ietf:params:oauth:token-type:access_token"},
       {"scope", scope_url(scope)},
-      {"subject_token", subject->view()},
+      {"subject_token", subject->text.view()},
       {"subject_token_type", account.subject_token_type}};
   if (!options.empty()) form.emplace_back("options", options);
   auto request = form_post(account.token_url, form_encode(form));
+  request.identity = subject->identity;
   if (!account.client_id.empty() && !account.client_secret.empty())
     request.secret_headers.push_back(basic_auth(account.client_id, account.client_secret.view()));
   return read_token(exchange(request, kPrefix, "Security Token Service", caller), kPrefix, asked);

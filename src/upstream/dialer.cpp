@@ -124,7 +124,7 @@ Dialer::Step Dialer::next_address() noexcept {
 std::optional<Dialer::Step> Dialer::connect_done() noexcept {
   if (const int sys = io::socket_error(stream_.fd()); sys != 0) {
     return address_failed({Errc::Io, sys, "cannot connect to " + target_text() + ": " + std::strerror(sys),
-                           io::dial_reason(sys)});
+                           proxied_ ? "proxy" : io::dial_reason(sys)});
   }
   return proxied_ ? begin_socks() : connected_tcp();
 }

@@ -63,7 +63,8 @@ class Login final : public upstream::Connector::Owner {
   // login_database.cpp: the database's side
   void want_slot(bool trial);
   void connect();
-  void on_route(Result<upstream::Route> route);
+  void on_route(Result<upstream::Route> route, Time until);
+  bool look_again(const upstream::Failure& failure);
   void on_need_password(upstream::Connector& connector) noexcept override;
   void on_ready(upstream::Connector& connector, upstream::Ready ready) noexcept override;
   void on_connect_failed(upstream::Connector& connector, upstream::Failure failure) noexcept override;
@@ -92,6 +93,7 @@ class Login final : public upstream::Connector::Owner {
   std::unique_ptr<upstream::Connector> connector_;
   RouteRequest route_;
   std::uint64_t epoch_ = 0;
+  Time connect_until_{};
   std::uint32_t destination_ = 0;  // Upstream::destination when it began to connect
   std::optional<protocol::SecretText> password_;
   const Time began_;

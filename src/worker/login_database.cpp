@@ -81,11 +81,22 @@ void Login::connect() {
   route_.start(worker_, *up_->shared, client_.entrance().reach == io::Reach::UnixSocket,
                [this](Result<upstream::Route> route, std::uint64_t epoch) {
                  epoch_ = epoch;
-                 on_route(std::move(route));
+                 on_route(std::move(route), worker_.loop().now() + up_->conf->pool.server_connect_timeout);
                });
 }
 
-void Login::on_route(Result<upstream::Route> route) {
+// The client has not been told yet, and nothing of what it said has gone out.
+bool Login::look_again(const upstream::Failure& failure) {
+  return route_.look_again(failure, connect_until_,
+                           [this, failure](Result<upstream::Route> route, std::uint64_t epoch) {
+                             if (!route) return tell_failure(failure);
+                             epoch_ = epoch;
+                             destination_ = up_->shared->destination.load();
+                             on_route(std::move(route), connect_until_);
+                           });
+}
+
+void Login::on_route(Result<upstream::Route> route, Time until) {
   if (!route) {
     up_->shared->metrics.login_failed(route.error().reason);
     return refuse(for_client(route.error()).fields());
@@ -93,7 +104,7 @@ void Login::on_route(Result<upstream::Route> route) {
   connector_ = std::make_unique<upstream::Connector>(worker_.loop(), *worker_.shared().resolver, *this);
   connector_->start(std::move(*route),
                     login_parameters(accept_.startup().database, accept_.startup().user, up_->conf->pool),
-                    worker_.loop().now() + up_->conf->pool.server_connect_timeout);
+                    connect_until_ = until);
 }
 
 void Login::on_need_password(upstream::Connector&) noexcept {
@@ -204,6 +215,8 @@ void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) n
     connect();
   } else if (asking_) {
     lose_turn();  // the server lost patience with the client, who has not
+  } else if (look_again(failure)) {
+    connector_.reset();
   } else {
     tell_failure(failure);
   }

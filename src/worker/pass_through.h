@@ -38,6 +38,8 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
 
  private:
   void connect();
+  void dial(Result<upstream::Route> route, std::uint64_t epoch, Time until);
+  bool look_again(const upstream::Failure& failure);
   void on_connected(upstream::Dialer& dialer, upstream::Connected connected) noexcept override;
   void on_dial_failed(upstream::Dialer& dialer, upstream::Failure failure) noexcept override;
   bool once_more(bool certificate_refused);
@@ -67,6 +69,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   std::optional<pool::ServerId> slot_;
   RouteRequest route_;
   std::uint64_t epoch_ = 0;
+  Time connect_until_{};
   upstream::Dialer dialer_;
   std::unique_ptr<Server> server_;
   io::Outbox out_;  // to the server

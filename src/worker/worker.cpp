@@ -150,24 +150,7 @@ void Worker::let_guesses_go() noexcept {
 void Worker::on_message(InstanceInfo&& m) {
   const auto at = route_requests_.find(m.request);
   if (at == route_requests_.end()) return;
-  auto* request = at->second;
-  route_requests_.erase(at);
-  request->worker_ = nullptr;
-  request->waited_ = steady_now() - request->began_;
-  auto found = std::move(request->found_);
-  if (!m.answer) {
-    auto& metrics = request->upstream_->metrics;
-    metrics.phase_failed(metrics::DialPhase::Api);
-    metrics.dial_failed();
-    auto& error = m.answer.error();
-    // What is wrong with our own credentials names files, programs and what they print; the log has it.
-    constexpr int kHttpErrors = 400;
-    const bool own = error.code == Errc::Auth || error.reason == "command";
-    if (own && error.sys < kHttpErrors) error.reason = "credentials";
-    return found(tl::unexpected(std::move(error)), 0);
-  }
-  const auto epoch = (*m.answer)->epoch;
-  found(request->route_by(**m.answer), epoch);
+  at->second->answered(std::move(m.answer));
 }
 
 void Worker::on_message(WaiterError&& m) { tell_error(m.session, m.error); }
@@ -323,41 +306,9 @@ void Worker::settle() {
   check_finished();
 }
 
-void RouteRequest::start(Worker& worker, Upstream& upstream, bool unix_listener, Found found) {
-  cancel();
-  upstream_ = &upstream;
-  unix_ = unix_listener;
-  waited_ = {};
-  if (!upstream.is_cloudsql()) return found(upstream.host_route(), 0);
-  if (auto info = upstream.cloudsql()->current(upstream.instance_key())) {
-    return found(route_by(*info), info->epoch);
-  }
-  worker_ = &worker;
-  began_ = steady_now();
-  number_ = ++worker.last_request_;
-  found_ = std::move(found);
-  worker.route_requests_[number_] = this;
-  upstream.cloudsql()->request(upstream.instance_key(),
-                               [&worker, number = number_](Result<cloudsql::InfoPtr> answer) {
-                                 worker.post(InstanceInfo{number, std::move(answer)});
-                               });
-}
-
-// The api thread logs its own errors; that the instance has no address of the wanted type is found here.
-Result<upstream::Route> RouteRequest::route_by(const cloudsql::ConnectionInfo& info) {
-  auto route = upstream_->instance_route(info, unix_);
-  if (!route) {
-    log_upstream_error(*upstream_, route.error());
-    // It may have got the address that it lacks since its settings were read.
-    upstream_->cloudsql()->report_dial_failure(upstream_->instance_key(), info.epoch,
-                                               cloudsql::DialFailure::Tcp);
-  }
-  return route;
-}
-
-void RouteRequest::cancel() noexcept {
-  if (worker_) worker_->route_requests_.erase(number_);
-  worker_ = nullptr;
+std::uint64_t Worker::await_route(RouteRequest& request) {
+  route_requests_[++last_request_] = &request;
+  return last_request_;
 }
 
 }  // namespace sidepool::worker

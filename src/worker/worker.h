@@ -19,6 +19,7 @@
 #include "src/io/outbox.h"
 #include "src/upstream/resolver.h"
 #include "src/worker/messages.h"
+#include "src/worker/route_request.h"
 #include "src/worker/upstream.h"
 
 namespace sidepool::worker {
@@ -51,32 +52,6 @@ struct LocalUpstream {
   std::shared_ptr<const pool::SessionOptions> options;
   std::shared_ptr<TimerNode> poll;  // set for the worker that polls this upstream's broker
   pool::Time poll_at{};
-};
-
-// Who waits for the way to an upstream. Destroying it takes the wish back.
-class RouteRequest {
- public:
-  using Found = std::function<void(Result<upstream::Route>, std::uint64_t epoch)>;
-  RouteRequest() = default;
-  RouteRequest(const RouteRequest&) = delete;
-  RouteRequest& operator=(const RouteRequest&) = delete;
-  ~RouteRequest() { cancel(); }
-  // `found` is called from the loop, or before this returns when the answer is at hand.
-  void start(Worker& worker, Upstream& upstream, bool unix_listener, Found found);
-  void cancel() noexcept;
-  // How long the way was waited for: part of a dial, as the connector counts it.
-  Duration waited() const noexcept { return waited_; }
-
- private:
-  friend class Worker;
-  Result<upstream::Route> route_by(const cloudsql::ConnectionInfo& info);
-  Worker* worker_ = nullptr;
-  Upstream* upstream_ = nullptr;
-  std::uint64_t number_ = 0;
-  bool unix_ = false;
-  Time began_{};
-  Duration waited_{};
-  Found found_;
 };
 
 class Worker {
@@ -186,9 +161,11 @@ class Worker {
 
   // Has the upstream's broker do what has become due.
   void poll(std::uint16_t upstream) noexcept;
+  // The number by which the api thread's answer finds it, until forget_route().
+  std::uint64_t await_route(RouteRequest& request);
+  void forget_route(std::uint64_t number) noexcept { route_requests_.erase(number); }
 
  private:
-  friend class RouteRequest;
   struct Later {
     enum class What : std::uint8_t { Refuse, ClientGone, UpstreamError, CancelFailed, CancelDone } what;
     pool::SessionId session;

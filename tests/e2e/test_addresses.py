@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from lib.black_hole import black_hole
 from lib.cloud import PRINCIPAL, ROLE, connect, refusal, service, try_connect, value, works
 from lib.emulator import Emulator
 from lib.name_server import NameServer
@@ -92,14 +93,16 @@ def test_the_log_names_the_type_and_the_address(emulator, tmp_path):
 
 
 def test_a_dead_psc_endpoint_costs_its_share_only(emulator, tmp_path, dns):
-    alive = loopback_address()
+    """One that drops SYNs, and alone would take all of the time."""
+    dead, alive = loopback_address(), loopback_address()
     names = ["a.my-project.us-central1.sql-psc.goog", "b.my-project.us-central1.sql-psc.goog"]
     psc(emulator, *names, listen=[alive])
-    dns.set(names[0], "A", loopback_address())  # nobody listens
+    dns.set(names[0], "A", dead)
     dns.set(names[1], "A", alive)
-    with service(emulator, tmp_path, NAME, server=f'dns_servers = ["{dns.address}"]',
-                 upstream='ip_type = "psc"') as running:
-        assert works(running)
+    with black_hole(dead, 3307):
+        with service(emulator, tmp_path, NAME, server=f'dns_servers = ["{dns.address}"]', connect="4s",
+                     upstream='ip_type = "psc"') as running:
+            assert works(running)
 
 
 def test_an_instance_that_has_moved_is_found_without_an_error(emulator, tmp_path):
@@ -111,6 +114,37 @@ def test_an_instance_that_has_moved_is_found_without_an_error(emulator, tmp_path
         eventually(lambda: servers(running) == 0, "the server is gone")
         assert value(c) == 1, "the next transaction waits for the new address"
         c.close()
+
+
+@pytest.mark.parametrize("mode", ["transaction", "none"])
+def test_a_first_login_finds_an_instance_that_has_moved(emulator, tmp_path, mode):
+    """Nothing of the client has gone out when the dial fails, so it waits for the new address instead of an error."""
+    with service(emulator, tmp_path, NAME, upstream=f'pool.mode = "{mode}"') as running:
+        running.wait_line("fetched connection information of")
+        emulator.instance(NAME, address=loopback_address())
+        assert works(running)
+        assert emulator.count("connectSettings.ok") == 2
+
+
+def test_a_first_login_to_an_instance_that_is_just_away_gets_its_error(emulator, tmp_path):
+    with service(emulator, tmp_path, NAME) as running:
+        running.wait_line("fetched connection information of")
+        emulator.side("refuse")
+        assert refusal(running)["M"].endswith("it refuses connections")
+        assert emulator.count("connectSettings.ok") == 2, "the addresses were asked for, and are the same"
+        failed = [value for name, value in metric_values(running.http).items()
+                  if name.startswith("cloudsqlconn_dial_failure_count")]
+        assert failed == [1], "and are not dialled again"
+
+
+def test_a_first_login_does_not_wait_for_settings_beyond_its_time(emulator, tmp_path):
+    with service(emulator, tmp_path, NAME, connect="2s") as running:
+        running.wait_line("fetched connection information of")
+        emulator.faults("connectSettings", {"hold": True})
+        emulator.instance(NAME, address=loopback_address())
+        assert refusal(running)["M"].endswith("it refuses connections")
+        emulator.release("connectSettings")
+        eventually(lambda: try_connect(running), "the next one finds it").close()
 
 
 def socks_env(proxy, login="", **more):

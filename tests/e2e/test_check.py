@@ -1,5 +1,4 @@
 """tests/e2e/test_check.py -- `sidepool check`: each row, failing and passing, and what is skipped behind a failure."""
-import contextlib
 import json
 import os
 import re
@@ -8,19 +7,16 @@ import tempfile
 
 import pytest
 
-from lib import paths
+from lib.black_hole import black_hole
+from lib.check import ROWS, Check
 from lib.emulator import ADMIN_SCOPE, LOGIN_SCOPE, Emulator
 from lib.ports import free_port, loopback_address
 from lib.postgres import Postgres
-from lib.process import Process
 from lib.sidepool import Proxy
 
 NAME = "my-project:us-central1:my-postgres"
 PRINCIPAL = "app@my-project.iam.gserviceaccount.com"
 ROLE = "app@my-project.iam"
-ROWS = ["instance name", "Admin API", "scopes", "roles", "instance", "IP type", "route", "certificate", "database login",
-        "listener"]
-ROW = re.compile(r"  (ok  |FAIL|skip)  (.{14})  (.*)")
 
 
 @pytest.fixture(scope="module")
@@ -35,44 +31,6 @@ def postgres():
 def emulator(postgres):
     with Emulator(postgres, [NAME], principal=PRINCIPAL) as running:
         yield running
-
-
-class Check(Process):
-    """A finished `sidepool check`: its exit code and its rows."""
-
-    def __init__(self, *args, env=None):
-        super().__init__([paths.sidepool(), "check", *args], env={"HOME": "/nonexistent", **(env or {})}, name="check")
-        self.code = self.wait(60)
-        self.kill()
-        self.rows = {}  # subject -> [(outcome, text)]
-        for text in self.output("out").splitlines():
-            row = ROW.fullmatch(text)
-            if row:
-                self.rows.setdefault(row[2].strip(), []).append((row[1].strip(), row[3]))
-
-    def outcomes(self, subject):
-        return [outcome for outcome, _ in self.rows.get(subject, [])]
-
-    def failed(self):
-        """The subjects that failed."""
-        return [subject for subject, found in self.rows.items() if any(outcome == "FAIL" for outcome, _ in found)]
-
-    def text(self, subject):
-        return " ".join(text for _, text in self.rows[subject])
-
-    def fails_only(self, subject, pattern, remedy):
-        """The one failure, with its cause and remedy on one line; the rows behind it are skipped, not missing."""
-        assert self.code == 1, self.output()
-        assert self.failed() == [subject], self.output()
-        text = self.text(subject)
-        assert re.search(pattern, text), text
-        assert re.search(r"\. Remedy: .*" + remedy, text), text
-        assert "check has failed" in self.output() or "checks have failed" in self.output()
-        if subject in ROWS:
-            for later in ROWS[ROWS.index(subject) + 1:-1]:
-                assert self.outcomes(later) == ["skip"], self.output()
-                assert "earlier check failed" in self.text(later)
-        return self
 
 
 def check(emulator, *args, env=None, name=NAME, credentials=None):
@@ -243,25 +201,6 @@ def test_instance_refuses(emulator):
     check(emulator).fails_only("route", rf"{emulator.addresses[NAME]}:3307 .*: Connection refused", "the instance runs")
 
 
-@contextlib.contextmanager
-def black_hole(address, port):
-    """A listener whose backlog is full: Linux drops further SYNs, as a firewall does."""
-    with socket.socket() as listener:
-        listener.bind((address, port))
-        listener.listen(0)
-        waiting = []
-        try:
-            for _ in range(4):
-                one = socket.socket()
-                one.setblocking(False)
-                one.connect_ex((address, port))
-                waiting.append(one)
-            yield
-        finally:
-            for one in waiting:
-                one.close()
-
-
 def test_time_out_is_named_with_its_address(emulator, tmp_path):
     address = loopback_address()
     emulator.instance(NAME, address="", private_address=emulator.addresses[NAME])
@@ -306,7 +245,11 @@ def test_handshake_fails(emulator, mode, text):
     """A refused client certificate shows only behind a TLS 1.3 handshake."""
     emulator.side(mode)
     done = check(emulator)
-    assert done.code == 1 and done.failed() == ["certificate"], done.output()
+    assert done.code == 1, done.output()
+    if mode == "reset_before_handshake" and done.failed() == ["route"]:
+        assert "Connection reset" in done.text("route"), "it came before anybody looked at the new connection"
+        return
+    assert done.failed() == ["certificate"], done.output()
     assert re.search(text, done.text("certificate")) and "Remedy: " in done.text("certificate"), done.output()
 
 

@@ -74,6 +74,25 @@ TEST(Health, Readiness) {
   EXPECT_EQ(p.logged.size(), 5u);
 }
 
+TEST(Health, DeepReadinessLooksFurtherOnlyWhenAllElseIsWell) {
+  Process p;
+  int tests = 0;
+  Health health = p.health();
+  health.unreached = [&tests] {
+    ++tests;
+    return std::string{"i refuses connections"};
+  };
+  EXPECT_EQ(readiness(health).status, 200);
+  EXPECT_EQ(tests, 0) << "nobody asked";
+  EXPECT_EQ(readiness(health, true).status, 503);
+  EXPECT_EQ(readiness(health, true).body, "i refuses connections");
+  EXPECT_EQ(p.logged.size(), 2u);
+  p.life = Life::Stopping;
+  EXPECT_EQ(readiness(health, true).body, "proxy has stopped");
+  EXPECT_EQ(tests, 2);
+  EXPECT_EQ(readiness({}, true).status, 200);
+}
+
 TEST(Health, ReadinessKnowsTheLimitOfClients) {
   Process p;
   p.clients = {9, 10};

@@ -65,6 +65,8 @@ TEST(RouteAdvice, DependsOnWhatTheAddressIs) {
   const Error refused{Errc::Io, ECONNREFUSED, "refused", "refused"};
   EXPECT_THAT(remedy_of_route(refused, Reach::PublicIp), HasSubstr("instance runs"));
   EXPECT_THAT(remedy_of_route(refused, Reach::Host), HasSubstr("database runs"));
+  const Error proxy{Errc::Io, ECONNREFUSED, "refused", "proxy"};
+  EXPECT_THAT(remedy_of_route(proxy, Reach::PublicIp), HasSubstr("ALL_PROXY"));
   const Error dns{Errc::Io, 0, "unknown", "dns"};
   EXPECT_THAT(remedy_of_route(dns, Reach::Psc), HasSubstr("DNS record"));
   EXPECT_THAT(remedy_of_route(dns, Reach::Host), HasSubstr("host name"));

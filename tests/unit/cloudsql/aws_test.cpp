@@ -95,7 +95,9 @@ class Aws : public test::Tokens {
     options.json_credentials = SecretText{test::external_json(source)};
     const auto got = load_credentials(options, env);
     EXPECT_TRUE(got) << got.error().what;
-    return fetch_subject_token(std::get<ExternalAccount>(got->source), caller_.caller);
+    auto shown = fetch_subject_token(std::get<ExternalAccount>(got->source), caller_.caller);
+    if (!shown) return tl::unexpected(std::move(shown.error()));
+    return std::move(shown->text);
   }
   static Environment environment() {
     Environment env;

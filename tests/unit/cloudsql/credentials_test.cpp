@@ -181,10 +181,13 @@ TEST_F(LoadCredentials, SecretsTravelInClearTextOnThisMachineOnly) {
 TEST_F(LoadCredentials, ExternalAccountsNeedTheirParts) {
   const std::pair<std::string, const char*> cases[] = {
       {R"({"type":"external_account"})", "lacks audience, subject_token_type or credential_source"},
-      {external_json("{}"), "neither file, url, executable nor AWS"},
+      {external_json("{}"), "neither file, url, executable, certificate nor AWS"},
       {external_json("[]"), "lacks"},
       {external_json(R"({"environment_id":"aws2"})"), "aws1 is known"},
-      {external_json(R"({"certificate":{}})"), "certificate"},
+      {external_json(R"({"certificate":{}})"), "needs either certificate_config_location or"},
+      {external_json(
+           R"({"certificate":{"use_default_certificate_config":true,"certificate_config_location":"c"}})"),
+       "needs either certificate_config_location or"},
       {external_json(R"({"executable":{"command":" "}})"), "without a command"},
       {external_json(R"({"executable":{"command":"x","timeout_millis":4999}})"), "timeout_millis"},
       {external_json(R"({"executable":{"command":"x","timeout_millis":120001}})"), "timeout_millis"},

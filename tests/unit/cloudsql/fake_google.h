@@ -50,6 +50,7 @@ struct Call {
   std::string url, bearer, body;
   std::vector<std::string> headers;  // secret ones too
   bool use_proxy;
+  std::string certificates;  // PEM, shown in the handshake
   bool header(const std::string& line) const {
     return std::find(headers.begin(), headers.end(), line) != headers.end();
   }
@@ -112,8 +113,13 @@ class FakeGoogle {
 
   Result<cloudsql::HttpResponse> answer(const cloudsql::HttpRequest& r) {
     Fault fault;
-    Call call{r.method,  r.url,      std::string{r.bearer.view()}, std::string{r.body.view()},
-              r.headers, r.use_proxy};
+    Call call{r.method,
+              r.url,
+              std::string{r.bearer.view()},
+              std::string{r.body.view()},
+              r.headers,
+              r.use_proxy,
+              r.identity ? r.identity->chain : std::string{}};
     for (const auto& line : r.secret_headers) call.headers.emplace_back(line.view());
     {
       const std::lock_guard lock{mutex_};

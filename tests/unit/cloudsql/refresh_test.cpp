@@ -216,6 +216,19 @@ TEST_F(Schedule, AFailedDialDoesNotShortenTheBackOff) {
   EXPECT_GE(idle_for(), 30s);
 }
 
+TEST_F(Schedule, WhoCouldNotReachTheInstanceWaitsForTheFetchThatItsDialCaused) {
+  succeed();
+  s_.force(now());
+  EXPECT_EQ(s_.on_client(now()), Answer::Serve) << "others are served what is there";
+  EXPECT_EQ(s_.on_unreached(now()), Answer::Wait);
+  start();
+  EXPECT_EQ(s_.on_unreached(now()), Answer::Wait);
+  ASSERT_TRUE(s_.succeeded(now(), wall_ + 1h, 0.0));
+  s_.force(now());
+  EXPECT_EQ(s_.on_unreached(now()), Answer::Serve) << "two in a row are all that the limiter has";
+  EXPECT_FALSE(s_.should_start(now()));
+}
+
 TEST_F(Schedule, ARefusedCertificateIsReplacedBeforeTheNextDial) {
   succeed();
   s_.suspect(now());
@@ -292,6 +305,15 @@ TEST_F(LazySchedule, TheNextClientDoesWhatTheTimerWouldHaveDone) {
   pass(30s);
   EXPECT_EQ(s_.on_client(now()), Answer::Serve);
   succeed();
+}
+
+TEST_F(LazySchedule, WhoCouldNotReachTheInstanceIsAClient) {
+  EXPECT_EQ(s_.on_client(now()), Answer::Wait);
+  succeed();
+  s_.force(now());
+  EXPECT_FALSE(s_.should_start(now()));
+  EXPECT_EQ(s_.on_unreached(now()), Answer::Wait);
+  EXPECT_TRUE(s_.should_start(now()));
 }
 
 TEST_F(LazySchedule, AFailedDialIsForTheNextClient) {

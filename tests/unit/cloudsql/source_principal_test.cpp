@@ -22,9 +22,10 @@ class Principal : public testing::Test {
     google_.set_fault(nullptr);
     if (source_) source_->stop();
   }
-  void start(const std::function<void(CredentialOptions&)>& change) {
+  void start(const std::function<void(CredentialOptions&)>& change, const std::string& quota_project = "") {
     SourceOptions options;
     change(options.credentials);
+    options.api.quota_project = quota_project;
     options.api.endpoint = "http://127.0.0.1:98";
     options.send = google_.send();
     options.now = [this] { return clock_.now(); };
@@ -114,6 +115,74 @@ TEST_F(Principal, AnotherCredentialsFileIsReadWhenTokensAreNeeded) {
   EXPECT_THAT(log(), HasSubstr("the credentials file " + file + " has changed and was read again"));
   EXPECT_THAT(log(), HasSubstr("the principal is two@example.com"));
   EXPECT_EQ(google_.count("http://127.0.0.1:9/token"), 3U) << "one at first, then one a scope";
+}
+
+TEST_F(Principal, AnotherFilesPrincipalIsNotTheLastOnes) {
+  const test::TempDir dir;
+  const auto user = [](const std::string& more) {
+    return test::user_json(R"(,"token_uri":"http://127.0.0.1:9/token")" + more);
+  };
+  const std::string file = dir.file("c.json", user(R"(,"account":"one@example.com")"));
+  start([&](CredentialOptions& c) { c.credentials_file = file; });
+  fetch(key_);
+  google_.set_fault([](const Call& call) -> std::optional<Result<HttpResponse>> {
+    if (!call.url.ends_with("/tokeninfo")) return std::nullopt;
+    return Result<HttpResponse>{FakeGoogle::error(400, "invalid_token")};
+  });
+  std::filesystem::rename(dir.file("next.json", user("")), file);
+  fetch(other_);
+  settle();
+  EXPECT_EQ(source_->principal(), "");
+  google_.set_fault(nullptr);
+  std::filesystem::rename(dir.file("next.json", user("")), file);
+  fetch(iam_);
+  settle();
+  EXPECT_EQ(source_->principal(), "Alice@example.com") << "asked again";
+}
+
+class QuotaProject : public Principal {
+ protected:
+  void use(const std::string& project) {
+    const std::string more = project.empty() ? "" : R"(,"quota_project_id":")" + project + "\"";
+    std::filesystem::rename(
+        dir_.file("next.json", test::user_json(R"(,"token_uri":"http://127.0.0.1:9/token")" + more)), file_);
+  }
+  // That the last refresh was counted on; both of its calls agree.
+  std::string counted_on() {
+    settle();
+    const auto calls = google_.calls();
+    const auto of = [&calls](const char* method) {
+      const auto call = std::find_if(calls.rbegin(), calls.rend(),
+                                     [&](const Call& c) { return c.url.find(method) != std::string::npos; });
+      const std::string name = "X-Goog-User-Project: ";
+      for (const auto& line : call->headers)
+        if (line.starts_with(name)) return line.substr(name.size());
+      return std::string{"nothing"};
+    };
+    EXPECT_EQ(of("/connectSettings"), of(":generateEphemeralCert"));
+    return of("/connectSettings");
+  }
+
+  const test::TempDir dir_;
+  const std::string file_ = dir_.path() + "/c.json";
+};
+
+TEST_F(QuotaProject, FollowsTheCredentialsFile) {
+  use("first");
+  start([&](CredentialOptions& c) { c.credentials_file = file_; });
+  EXPECT_EQ(counted_on(), "first");
+  use("second");
+  EXPECT_EQ(counted_on(), "second");
+  use("");
+  EXPECT_EQ(counted_on(), "nothing");
+}
+
+TEST_F(QuotaProject, OfTheConfigurationStays) {
+  use("first");
+  start([&](CredentialOptions& c) { c.credentials_file = file_; }, "given");
+  EXPECT_EQ(counted_on(), "given");
+  use("second");
+  EXPECT_EQ(counted_on(), "given");
 }
 
 }  // namespace

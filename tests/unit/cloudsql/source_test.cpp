@@ -138,6 +138,25 @@ TEST_F(Source, AFailedDialFetchesAnewAndServesTheOldMeanwhile) {
   EXPECT_EQ(source_->status()[0].dial_failures, 1U);
 }
 
+TEST_F(Source, WhoCouldNotReachTheInstanceGetsWhatIsFetchedAnew) {
+  const InfoPtr first = fetch(key_);
+  source_->report_dial_failure(key_, first->epoch, DialFailure::Tcp);
+  const auto unreached = [this](const InfoPtr& info) {
+    std::promise<std::uint64_t> epoch;
+    source_->request(
+        key_, [&epoch](CloudSql::Answer a) { epoch.set_value(a ? (*a)->epoch : 0); }, info->epoch);
+    return epoch.get_future().get();
+  };
+  const auto second = unreached(first);
+  EXPECT_GT(second, first->epoch);
+  EXPECT_EQ(unreached(first), second) << "somebody else's fetch is as good";
+  google_.set_fault(no_certificate);
+  clock_.pass(1min);
+  const InfoPtr last = fetch(key_);
+  source_->report_dial_failure(key_, last->epoch, DialFailure::Tcp);
+  EXPECT_EQ(unreached(last), last->epoch) << "a fetch that fails leaves what is there";
+}
+
 TEST_F(Source, ASleepingThreadSeesEveryNewEntryAndEveryReport) {
   for (int i = 0; i < 10; ++i) {
     const InstanceKey key{{"p", "us-central1", "n" + std::to_string(i)}, false};
