@@ -29,8 +29,8 @@ void Client::fail(const char* what) const {
   throw Failure(std::string(what) + ": " + PQerrorMessage(connection_.get()));
 }
 
-Client::Client(const Options& options)
-    : options_(options), connection_(PQconnectdb(options.database.c_str())) {
+Client::Client(const Options& options, const std::string& database)
+    : options_(options), connection_(PQconnectdb(database.c_str())) {
   PGconn* const c = connection_.get();
   expect(PQstatus(c) == CONNECTION_OK, "connect");
   if (options.workload == Workload::Select && options.mode >= Mode::Prepared) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 #include "bench/load/options.h"
 
@@ -22,7 +23,7 @@ struct Failure : std::runtime_error {
 class Client {
  public:
   // Logs in and, where the mode wants it, prepares the statement. Blocks.
-  explicit Client(const Options& options);
+  Client(const Options& options, const std::string& database);
 
   void start(std::int64_t row);
   // The socket can be read from, or written to. True: the request that was started is answered.

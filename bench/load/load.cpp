@@ -18,6 +18,8 @@ namespace {
 // A slow reader takes what one read gives (16 KiB at least, libpq's buffer) this often: about 1 MB a second.
 constexpr auto kSlowPause = std::chrono::milliseconds(20);
 
+constexpr auto kDrain = std::chrono::seconds(1);
+
 Options for_slow_readers(Options options) {
   options.workload = Workload::Result;
   return options;
@@ -36,12 +38,13 @@ Load::Load(const Options& options)
   if (options.rate > 0)
     interval_ = std::chrono::ceil<Clock::duration>(std::chrono::duration<double>(1 / options.rate));
   for (std::size_t i = 0; i < options.clients; ++i) {
-    clients_.push_back(std::make_unique<Client>(options_));
+    clients_.push_back(std::make_unique<Client>(options_, options_.databases[i % options_.databases.size()]));
     arm(*clients_.back());
     free_.push_back(clients_.back().get());
   }
   for (std::size_t i = 0; i < options.slow_readers; ++i)
-    slow_.push_back(std::make_unique<Client>(slow_options_));
+    slow_.push_back(
+        std::make_unique<Client>(slow_options_, options_.databases[i % options_.databases.size()]));
 }
 
 Load::~Load() { ::close(epoll_); }
@@ -60,7 +63,7 @@ void Load::until(Clock::time_point end) {
 void Load::turn(Clock::time_point latest) {
   std::array<epoll_event, 256> events;
   auto now = Clock::now();
-  if (interval_.count() > 0) latest = std::min(latest, next_);
+  if (interval_.count() > 0 && !draining_) latest = std::min(latest, next_);
   if (!slow_.empty()) latest = std::min(latest, next_slow_);
   const timespec wait = wait_of(latest - now);
   const int n = ::epoll_pwait2(epoll_, events.data(), events.size(), &wait, nullptr);
@@ -73,7 +76,7 @@ void Load::turn(Clock::time_point latest) {
     arm(client);
   }
   now = Clock::now();
-  if (interval_.count() > 0) start_due(now);
+  if (interval_.count() > 0 && !draining_) start_due(now);
   if (!slow_.empty() && now >= next_slow_) read_slowly(now);
 }
 
@@ -101,6 +104,7 @@ void Load::answered(Client& client, Clock::time_point now) {
     report_.latencies.record(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now - client.intended).count()));
   }
+  if (draining_) return;
   if (interval_.count() == 0) {
     start(client, now);
   } else {
@@ -136,7 +140,7 @@ void Load::open_window() {
   slow_bytes_before_ = bytes_of(slow_);
 }
 
-Report Load::close_window() {
+void Load::close_window() {
   const auto now = Clock::now();
   counting_ = false;
   report_.seconds = std::chrono::duration<double>(now - opened_).count();
@@ -150,7 +154,15 @@ Report Load::close_window() {
   for (const auto& client : clients_)
     if (client->busy) report_.longest = std::max(report_.longest, now - client->intended);
   if (!overdue_.empty()) report_.longest = std::max(report_.longest, now - overdue_.front());
-  return std::move(report_);
+}
+
+// Waits for the answers that are on their way, so that the next run meets servers at rest; not for large
+// ones.
+void Load::drain() {
+  draining_ = true;
+  const auto latest = Clock::now() + kDrain;
+  const auto busy = [](const auto& client) { return client->busy; };
+  while (Clock::now() < latest && std::any_of(clients_.begin(), clients_.end(), busy)) turn(latest);
 }
 
 }  // namespace sidepool::bench

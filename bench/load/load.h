@@ -7,6 +7,7 @@
 #include <deque>
 #include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "bench/load/client.h"
@@ -42,7 +43,9 @@ class Load {
     open_window();
     until(opened_ + std::chrono::ceil<Clock::duration>(options_.window));
     end();
-    return close_window();
+    close_window();
+    drain();
+    return std::move(report_);
   }
 
  private:
@@ -55,7 +58,8 @@ class Load {
   void read_slowly(Clock::time_point now);
   void arm(Client& client);
   void open_window();
-  Report close_window();
+  void close_window();
+  void drain();
   std::uint64_t bytes_of(const std::vector<std::unique_ptr<Client>>& clients) const;
 
   const Options& options_;
@@ -67,7 +71,7 @@ class Load {
   Clock::duration interval_{};             // between requests; 0: closed loop
   Clock::time_point next_, next_slow_, opened_;
   std::mt19937_64 random_{1};
-  bool counting_ = false;
+  bool counting_ = false, draining_ = false;
   Report report_;
   std::uint64_t bytes_before_ = 0, slow_bytes_before_ = 0;
 };

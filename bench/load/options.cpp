@@ -19,7 +19,8 @@ Options parse_options(int argc, char** argv) {
   Options options;
   double warm_up = options.warm_up.count(), window = options.window.count();
   CLI::App app{"a PostgreSQL load for a fixed time; prints \"begin\" and \"end\" of the window, then JSON"};
-  app.add_option("--database", options.database, "connection string, beside libpq's environment");
+  app.add_option("--database", options.databases,
+                 "connection string beside libpq's environment; repeatable, used in turn");
   app.add_option("--workload", options.workload)->transform(CLI::CheckedTransformer(workloads));
   app.add_option("--mode", options.mode, "how a select is sent")->transform(CLI::CheckedTransformer(modes));
   app.add_option("--clients", options.clients)->check(CLI::Range(1, 100'000));

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace sidepool::bench {
 
@@ -11,7 +12,8 @@ enum class Workload : std::uint8_t { Select, Result, CopyOut, CopyIn };
 enum class Mode : std::uint8_t { Simple, Extended, Prepared, Pipeline };
 
 struct Options {
-  std::string database;  // a connection string; libpq's environment gives the rest
+  // Connection strings, which the clients use in turn; libpq's environment gives the rest.
+  std::vector<std::string> databases{""};
   Workload workload = Workload::Select;
   Mode mode = Mode::Simple;
   std::size_t clients = 1;
