@@ -99,15 +99,19 @@ class CopyLoop {
     if (!pair.over) arm(pair);
   }
 
-  // One read, and what TLS has read beyond it.
+  // One read, and what TLS has read beyond it, written at once.
   void copy(Side& from) {
     Side& to = from.pair.other(from);
+    ssize_t n = 0;
     do {
-      const ssize_t n = from.end.read(buffer_);
-      if (n == End::kWait) return;
-      if (n <= 0) return end(from.pair);
-      send(to, {buffer_.data(), static_cast<std::size_t>(n)});
-    } while (!from.pair.over && to.unsent.empty() && from.end.holds_input());
+      std::size_t size = 0;
+      do {
+        n = from.end.read(std::span(buffer_).subspan(size));
+        size += n > 0 ? static_cast<std::size_t>(n) : 0;
+      } while (n > 0 && size < buffer_.size() && from.end.holds_input());
+      if (size > 0) send(to, {buffer_.data(), size});
+      if (n == 0 || n == End::kFailed) end(from.pair);
+    } while (n > 0 && !from.pair.over && to.unsent.empty() && from.end.holds_input());
   }
 
   // REQUIRES: `bytes` is empty, or nothing is unsent.
