@@ -7,6 +7,8 @@ import statistics
 
 from lines import TRACKED, table
 
+TRIFLE = 0.03  # what is measured once has no spread
+
 
 def number(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -42,11 +44,12 @@ def rows_of(samples, peers, reference):
 
 
 def moved(row, reference):
-    """How much of the reference the median is, if each lies outside of the other's spread; else None."""
-    if not reference:
+    """How much of the reference the median is, if the spreads do not meet and it is not a trifle; else None."""
+    if not reference or not reference["median"]:
         return None
-    apart = (row["low"] > reference["high"] or row["high"] < reference["low"])
-    return row["median"] / reference["median"] if apart and reference["median"] else None
+    apart = row["low"] > reference["high"] or row["high"] < reference["low"]
+    times = row["median"] / reference["median"]
+    return times if apart and abs(times - 1) > TRIFLE else None
 
 
 def table_text(rows):
@@ -85,7 +88,7 @@ def figures_text(samples):
     for load, contestants in samples.loads.items():
         lines.append(f"\n## {load}\n")
         for name, turns in contestants.items():
-            cells = (f"{metric} {number(statistics.median(turn.get(metric, 0) for turn in turns))}" for metric in turns[0])
+            cells = (f"{metric} {number(statistics.median(samples.values(load, name, metric)))}" for metric in turns[0])
             lines.append(f"- **{name}** " + ", ".join(cells))
     return "\n".join(lines) + "\n"
 

@@ -26,10 +26,13 @@ class LoadFailed(RuntimeError):
 
 
 def _cost(spent, requests, seconds):
+    """Nothing for PostgreSQL itself, whose processes are not counted."""
     user, system = spent
+    if not user + system:
+        return {}
     cpu = (user + system) / requests * 1e6
     return {"cpu": cpu, "user": user / requests * 1e6, "system": system / requests * 1e6,
-            "per_cpu_second": 1e6 / cpu if cpu else 0, "busy": (user + system) / seconds}
+            "per_cpu_second": 1e6 / cpu, "busy": (user + system) / seconds}
 
 
 def run(contestant, seconds, *arguments, clients=1, mode="simple", user=USER, at_begin=None):
@@ -64,7 +67,9 @@ def _figures(report, spent, contestant):
         raise LoadFailed(f"nothing was answered through {contestant.name} in {seconds:g} s")
     found = {"tps": requests / seconds}
     if megabytes:
-        found.update({"MB_per_second": megabytes / seconds, "cpu_per_MB": sum(spent) / megabytes * 1e6})
+        found["MB_per_second"] = megabytes / seconds
+        if sum(spent):
+            found["cpu_per_MB"] = sum(spent) / megabytes * 1e6
     # A large result may take longer than the window.
     if requests:
         latency, served = report["latency_us"], report["served"]

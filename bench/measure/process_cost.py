@@ -31,7 +31,8 @@ class Cpu:
     """CPU time of some processes at one moment. Ticks of 10 ms tell user from system; nanoseconds tell how much."""
 
     def __init__(self, pids):
-        self.user, self.system = (sum(values) for values in zip(*(_ticks(pid) for pid in pids)))
+        ticks = [_ticks(pid) for pid in pids]
+        self.user, self.system = sum(user for user, _ in ticks), sum(system for _, system in ticks)
         self.total = sum(_on_cpu(pid) for pid in pids) / 1e9
 
     def since(self, before):
