@@ -105,6 +105,8 @@ def targets():
                Figure("workers/20", "1 worker", "cpu"), at_most=1.1)
     yield Line("growth", f"{cpu}, 10,000 connected clients to 10", Figure("growth", "10,000 clients", "cpu"),
                Figure("growth", "10 clients", "cpu"), at_most=1.15)
+    yield Line("growth-prepared", f"{cpu}, 5,000 prepared statements to 1", Figure("growth, prepared", "5,000 statements",
+               "cpu"), Figure("growth, prepared", "1 statement", "cpu"), at_most=1.15)
 
 
 def told():

@@ -125,7 +125,7 @@ def workers(bench):
 
 
 def growth(bench):
-    """10 busy clients alone, and beside silent ones."""
+    """10 busy clients alone, beside silent ones, and beside those who have prepared much."""
     with contextlib.ExitStack() as stack:
         running = {name: stack.enter_context(contestants.sidepool(bench.postgres, name=name,
                                                                   binary=bench.options.sidepool))
@@ -134,6 +134,12 @@ def growth(bench):
         bench.in_turns(bench.of_each("growth", running, clients=10))
         if bench.options.full:
             bench.in_turns(bench.of_each("growth, 50 busy", running, clients=50))
+    with contextlib.ExitStack() as stack:
+        running = {name: stack.enter_context(contestants.sidepool(bench.postgres, name=name,
+                                                                  binary=bench.options.sidepool))
+                   for name in ("1 statement", "5,000 statements")}
+        stack.enter_context(idle.preparing(running["5,000 statements"], 5000))
+        bench.in_turns(bench.of_each("growth, prepared", running, clients=10, mode="prepared"))
 
 
 def memory(bench):

@@ -1,4 +1,4 @@
-"""bench/measure/idle.py -- clients that are connected and silent, and what they cost in resident memory."""
+"""bench/measure/idle.py -- clients that are connected and silent, what they cost in resident memory, what they hold."""
 import contextlib
 import gc
 import socket
@@ -16,6 +16,8 @@ ADDRESSES = [f"127.0.0.{n}" for n in range(1, 5)]
 IP_BIND_ADDRESS_NO_PORT = 24  # ip(7): the port is chosen by connect(), so it need be free for this destination only
 SELECT = b"select 1\0"
 QUERY = b"Q" + struct.pack("!I", 4 + len(SELECT)) + SELECT
+SYNC = b"S" + struct.pack("!I", 4)
+LOAD_STATEMENT = b"SELECT abalance FROM pgbench_accounts WHERE aid = $1"  # bench/load/client.cpp
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
 
@@ -69,6 +71,25 @@ def held(contestant, clients, tls=False):
             sock.close()
         del sockets[:]
         gc.collect()
+
+
+def _parse(name, text):
+    body = name + b"\0" + text + b"\0" + struct.pack("!h", 0)
+    return b"P" + struct.pack("!I", 4 + len(body)) + body
+
+
+@contextlib.contextmanager
+def preparing(contestant, statements):
+    """Silent clients that have prepared that many different statements, after that of the load client."""
+    of_each = 500  # below max_client_statements
+    with held(contestant, 1 + (statements - 1) // of_each) as sockets:
+        sockets[0].sendall(_parse(b"account", LOAD_STATEMENT) + SYNC)
+        _until_ready(sockets[0])
+        for number in range(statements):
+            sock = sockets[number // of_each]
+            sock.sendall(_parse(b"s%d" % number, b"SELECT %d" % number) + SYNC)
+            _until_ready(sock)
+        yield
 
 
 def _settled(pid):
