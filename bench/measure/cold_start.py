@@ -2,34 +2,15 @@
 
 Both are called with exactly the arguments of a service.yaml and log in with IAM.
 """
-import subprocess
 import time
 
 import psycopg2
 
-from lib import paths
-from lib.emulator import Emulator
 from lib.ports import free_port
 from lib.process import Process
 
-from .contestants import Unavailable
-
-INSTANCE = "my-project:us-central1:my-postgres"
-PRINCIPAL = "app@my-project.iam.gserviceaccount.com"
-ROLE = "app@my-project.iam"
-
-
-def auth_proxy_binary():
-    done = subprocess.run([paths.ROOT / "scripts" / "peers", "auth-proxy"], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        raise Unavailable((done.stderr.strip().splitlines() or ["no reason given"])[-1])
-    return done.stdout.strip().splitlines()[-1]
-
-
-def emulator(postgres):
-    postgres.create_role(ROLE)
-    return Emulator(postgres, [INSTANCE], principal=PRINCIPAL)
+from .cloud import INSTANCE, environment
+from .database import DATABASE, IAM_USER
 
 
 def _connect(port, process):
@@ -37,7 +18,7 @@ def _connect(port, process):
     the Auth Proxy dials the instance for each connection."""
     while process.running():
         try:
-            return psycopg2.connect(host="127.0.0.1", port=port, user=ROLE, dbname="postgres", password="x",
+            return psycopg2.connect(host="127.0.0.1", port=port, user=IAM_USER, dbname=DATABASE, password="x",
                                     sslmode="disable", gssencmode="disable", connect_timeout=60)
         except psycopg2.OperationalError as error:
             if "Connection refused" not in str(error):
@@ -47,12 +28,10 @@ def _connect(port, process):
 
 
 def first_row(binary, running):
-    """Seconds."""
+    """Milliseconds."""
     port = free_port()
     begin = time.monotonic()
-    process = Process([binary, f"--port={port}", "--auto-iam-authn", INSTANCE],
-                      env={"HOME": "/nonexistent", "CSQL_PROXY_SQLADMIN_API_ENDPOINT": running.url,
-                           "GCE_METADATA_HOST": running.host})
+    process = Process([binary, f"--port={port}", "--auto-iam-authn", INSTANCE], env=environment(running))
     try:
         connection = _connect(port, process)
         with connection.cursor() as cursor:
@@ -60,6 +39,6 @@ def first_row(binary, running):
             cursor.fetchone()
         took = time.monotonic() - begin
         connection.close()
-        return took
+        return {"ms": took * 1000}
     finally:
         process.kill()
