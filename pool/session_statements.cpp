@@ -109,7 +109,7 @@ bool Session::behind_alone(Actions& out) {
 
 // What follows a RESET in its cycle runs under the startup values of the client, as on a direct connection.
 void Session::put_back_within_cycle(Actions& out) {
-  reset_ran_ = false;
+  reset_ran_ = alone_flushed_ = false;
   const auto values = startup_subset(std::exchange(resets_, 0));
   if (!values.empty()) set_within_cycle(values, out);
 }

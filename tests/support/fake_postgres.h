@@ -43,7 +43,15 @@ class FakePostgres {
       message(s->type, whole);
     }
   }
-  protocol::Buffer take_output() { return std::exchange(out_, {}); }
+  // What it has sent: replies of the extended protocol stay in its buffer until a Sync, a Flush, an error or
+  // 8 KiB.
+  protocol::Buffer take_output() {
+    if (gone_ || out_.size() >= 8192) flush();
+    const auto end = out_.begin() + static_cast<std::ptrdiff_t>(std::exchange(sent_, 0));
+    protocol::Buffer sent(out_.begin(), end);
+    out_.erase(out_.begin(), end);
+    return sent;
+  }
   bool at_boundary() const { return framer_.at_boundary(); }
   bool idle() const { return status_ == 'I' && !implicit_ && !skip_ && !copying_ && at_boundary(); }
   bool gone() const { return gone_; }
@@ -84,6 +92,7 @@ class FakePostgres {
     const auto at = begin('A');
     put32(pid_), text(channel), text("");
     end(at);
+    flush();
   }
 
  private:
@@ -137,7 +146,8 @@ class FakePostgres {
         }
         return ready();
       default:
-        return;  // Flush; late COPY messages
+        if (type == 'H') flush();
+        return;  // late COPY messages
     }
   }
 
@@ -302,6 +312,7 @@ class FakePostgres {
       put16(0);
       end(at);
       copied_ = 0;
+      flush();
       return copying_ = true;
     }
     if (returns_rows(query)) {
@@ -427,6 +438,7 @@ class FakePostgres {
     }
     if (status_ == 'I' && at_idle) at_idle(*this, out_);
     protocol::ready_for_query(out_, static_cast<protocol::TxStatus>(status_));
+    flush();
   }
   bool refuses_now(const std::string& query) {
     const auto error = refuses ? refuses(query) : std::nullopt;
@@ -448,6 +460,7 @@ class FakePostgres {
     }
     implicit_ = false;
     skip_ = extended_;
+    flush();
   }
   void aborted() {
     fail("25P02", "current transaction is aborted, commands ignored until end of transaction block");
@@ -530,6 +543,7 @@ class FakePostgres {
     out_.insert(out_.end(), t.begin(), t.end());
     out_.push_back(0);
   }
+  void flush() { sent_ = out_.size(); }
   void tag(const std::string& t) {
     ++done_;
     protocol::command_complete(out_, t);
@@ -574,6 +588,7 @@ class FakePostgres {
   std::size_t copied_ = 0;
   char status_ = 'I';
   std::size_t done_ = 0;
+  std::size_t sent_ = 0;  // bytes of out_
   bool implicit_ = false, extended_ = false, skip_ = false, copying_ = false, gone_ = false;
   bool fail_clean_up_ = false;
 };
