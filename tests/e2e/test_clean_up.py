@@ -52,6 +52,70 @@ def test_a_setting_made_inside_a_function(pooler, postgres):
     b.close()
 
 
+HIDDEN = """
+create or replace function hidden(what text) returns text language plpgsql as $$ begin
+  case what
+    when 'table' then create temp table numbered (id int, what text); insert into numbered values (1, 'secret');
+    when 'lock' then perform pg_advisory_lock(77);
+    when 'listen' then listen hidden_channel;
+    when 'role' then perform set_config('role', 'other_role', false);
+    when 'path' then perform set_config('search_path', 'pg_catalog', false);
+    when 'timeout' then perform set_config('statement_timeout', '1', false);
+  end case;
+  return what; end $$
+"""
+
+
+@pytest.mark.parametrize("what, look, clean", [
+    ("table", "select count(*) from pg_class where relname = 'numbered' and relpersistence = 't'", 0),
+    ("lock", "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()", 0),
+    ("listen", "select count(*) from pg_listening_channels()", 0),
+    ("role", "select current_user", "app"),
+    ("path", "show search_path", '"$user", public'),
+    ("timeout", "show statement_timeout", "0"),
+])
+def test_what_a_function_leaves(pooler, postgres, what, look, clean):
+    """Nothing in the text tells of it."""
+    postgres.sql(HIDDEN, dbname="app")
+    postgres.sql("do $$ begin create role other_role; exception when duplicate_object then null; end $$; "
+                 "grant other_role to app")
+    a, b = client(pooler), client(pooler)
+    assert ask(a, f"select hidden('{what}')") == what
+    try:
+        assert ask(b, look) == clean
+    except psycopg2.OperationalError as error:  # the clean-up itself met the time-out: then nothing has run
+        assert what == "timeout" and "could not be prepared" in str(error)
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize("text", ["rollback; {0}", "begin; {0}; rollback; {0}", "abort; {0}; select 1",
+                                  "begin; savepoint s; rollback to s; {0}; commit"])
+def test_what_is_made_behind_a_rollback(pooler, text):
+    """The client keeps its server: nobody else finds it, and it does not lose it."""
+    a, b = client(pooler), client(pooler)
+    ask(a, text.format("create temp table numbered as select 'secret'::text as what"))
+    assert ask(a, "select what from numbered") == "secret"
+    a.close()  # the only server is free again, and clean
+    assert ask(b, "select count(*) from numbered where what = 'secret'") == 0
+    b.close()
+
+
+def test_a_reset_returns_to_the_startup_value_at_once(pooler, postgres):
+    postgres.sql("create schema if not exists tenant; create table if not exists tenant.own (what text); "
+                 "grant all on schema tenant to app; grant all on tenant.own to app", dbname="app")
+    own = client(pooler, options="-c search_path=tenant")
+    ask(own, "set search_path to public")
+    ask(own, "reset search_path")
+    ask(own, "insert into own values ('alone')")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="behind a RESET"):
+        ask(own, "reset all; insert into own values ('in one text')")
+    with pytest.raises(psycopg2.errors.FeatureNotSupported):
+        ask(own, "set local search_path to default")
+    assert ask(own, "select string_agg(what, ',') from tenant.own") == "alone"
+    own.close()
+
+
 def test_a_setting_that_only_counts_when_the_connection_is_made(pooler):
     """Its client has a server of its own, opened with it, that counts in the bound and ends with the client."""
     with psycopg2.connect(**{**pooler.login, "options": "-c ignore_system_indexes=on"}) as connection:
