@@ -12,6 +12,8 @@ bool Session::sees_names(const protocol::ScanResult& scan) const noexcept {
   if (!rewrites() || scan.effects.none()) return false;
   if (scan.effects.has(Effect::PreparedStatementsView)) return true;
   if (scan.effects.has(Effect::Prepare) && policy() == Pinning::Auto) return true;
+  // Somebody's function may have prepared a statement on this server without a word of it.
+  if (scan.effects.has(Effect::ExecutePrepared) && !sql_may_have_prepared()) return true;
   if (!statements_ || statements_->size() == 0) return false;
   const bool lone = scan.lone_deallocate == protocol::LoneDeallocate::Name;
   if (lone && !statements_->find(scan.deallocate_name())) return false;
@@ -56,6 +58,13 @@ void Session::switch_names(Actions& out) {
     ledger_.at(ledger_.size() - 1).renames = true;
   };
   switching_ = true;
+  if (setup && !sql_may_have_prepared()) {  // also what nobody knows of
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::query(own, "DEALLOCATE ALL"); });
+    ledger_.push({Request::Query, Reply::Swallow, true});
+    ledger_.at(ledger_.size() - 1).renames = true;
+    server_->statements.clear();
+    server_->replay_prepared = false;
+  }
   for (const auto& [name, entry] : statements().all()) {
     if (entry.statement) put_under_own_name(name, *entry.statement, out);
   }

@@ -204,6 +204,8 @@ void Session::setup_ready(Actions& out) {
   const bool clean_up = ledger_.front().request == Request::Query;
   const bool renames = ledger_.front().renames;
   ledger_.pop();
+  if (renames && clean_up && setup_failed_)
+    return fatal(kCleanUpFailed, out);  // which names are there is open
   if (renames) {
     // A statement that cannot be parsed any more is left out. In a block that has failed so is everything
     // behind it, until the next text that looks.

@@ -125,8 +125,10 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     const auto tag = protocol::decode_command_tag(whole.subspan(5));
     if (!tag) return lose_order(out);
     end_copy();
-    if (!e.setup) on_tag(*tag);  // send_clean_up() has noted what its own DISCARD ALL drops
-    if (e.reply == Reply::Forward) note_success(*tag, e.request);
+    if (e.reply == Reply::Forward) {  // of our own we have noted what it drops
+      on_tag(*tag);
+      note_success(*tag, e.request);
+    }
   }
   if (e.reply == Reply::Forward && (type == 'I' || type == 's' || type == 'V')) note_success({}, e.request);
   if (type == 'T' || type == 'n') note_shape(e, type, whole);

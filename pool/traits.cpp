@@ -73,6 +73,19 @@ std::uint32_t startup_bit(const Settings& startup, std::string_view name) noexce
   return 0;
 }
 
+// SET ROLE NONE, RESET ROLE and SET SESSION AUTHORIZATION DEFAULT leave nothing behind.
+std::uint32_t returns(const protocol::ScanResult& scan) noexcept {
+  const auto& names = scan.settings;
+  if (names.overflow()) return 0;
+  const auto always = [&](std::string_view name, Pin pin) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (same_name(names.name(i), name) && !names.reset(i)) return 0U;
+    }
+    return static_cast<std::uint32_t>(pin);
+  };
+  return always("role", Pin::Role) | always("session_authorization", Pin::SessionAuthorization);
+}
+
 }  // namespace
 
 std::string_view pin_reason(std::size_t bit) noexcept {
@@ -86,6 +99,7 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   for (const auto& [effect, pin] : kPinOf) {
     if (scan.effects.has_any(effect)) t.pins |= static_cast<std::uint32_t>(pin);
   }
+  t.pins &= ~returns(scan);
   t.local = scan.effects.has_any(Effect::SetLocal | Effect::SetSession | Effect::SetConfigCall |
                                  Effect::DoOrCall | Effect::Reset | Effect::ResetAll | Effect::DiscardAll);
   t.alone = scan.effects.has_any(Effect::DiscardAll | Effect::DeallocateAll);

@@ -93,6 +93,8 @@ void SqlJudge::set_second(const Token& t) noexcept {
     set_value(t);
   } else {
     commit_name();  // RESET name, SET ROLE r; anything else is an error
+    if (t.word == Word::None && committed_)
+      settings_.reset_ = static_cast<std::uint8_t>(settings_.reset_ | 1U << (settings_.count_ - 1));
   }
 }
 

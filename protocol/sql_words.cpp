@@ -56,6 +56,7 @@ constexpr Entry kEntries[] = {
     {"merge", W::Merge},
     {"names", W::Names},
     {"no", W::No},
+    {"none", W::None},
     {"on", W::On},
     {"operator", W::RoutineKind},
     {"option", W::Option},

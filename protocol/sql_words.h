@@ -49,6 +49,7 @@ enum class SqlWord : std::uint8_t {
   Merge,
   Names,
   No,
+  None,
   On,
   Option,
   Or,

@@ -44,6 +44,20 @@ TEST_F(Names, OtherClientsNeverSeeThem) {
   EXPECT_EQ(servers_.size(), 1U);
 }
 
+// As a function may do by EXECUTE.
+TEST_F(Names, WhatSomebodyHasPreparedWithoutAWordIsNotThere) {
+  auto& a = client();
+  ask(a, "SELECT a");
+  servers_[0].pg.feed(query("PREPARE hidden AS SELECT secret"));
+  servers_[0].pg.take_output();
+  EXPECT_EQ(ask(client(), "EXECUTE hidden"), "E:26000 Z:I");
+  servers_.emplace_back(7U).pg.feed(query("PREPARE hidden AS SELECT secret"));
+  servers_[1].pg.take_output();
+  auto& c = client();
+  prepare(c, "s1", "SELECT a");
+  EXPECT_EQ(ask(c, kList), list("s1=SELECT a in UTC;"));
+}
+
 TEST_F(Names, ExecuteOfAProtocolLevelNameRuns) {
   auto& a = client();
   prepare(a, "s1", "SELECT a");

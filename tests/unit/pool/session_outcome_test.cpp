@@ -45,6 +45,13 @@ TEST_F(Outcome, WhatMayHaveBeenCommittedBeforeTheErrorStays) {
   EXPECT_TRUE(pins(join(run("LISTEN l"), run("SELECT error"), sync()))) << "VACUUM commits in a cycle";
 }
 
+TEST_F(Outcome, WhatGivesRightsBackLeavesNothing) {
+  EXPECT_FALSE(pins(query("RESET ROLE")));
+  EXPECT_FALSE(pins(query("SET ROLE NONE")));
+  EXPECT_FALSE(pins(query("SET SESSION AUTHORIZATION DEFAULT")));
+  EXPECT_TRUE(pins(query("RESET ROLE; SET ROLE bob")));
+}
+
 TEST_F(Outcome, DiscardAllClearsWhatCameBefore) {
   EXPECT_TRUE(pins(join(run("DISCARD ALL"), query("CREATE TEMP TABLE t"))));
   EXPECT_TRUE(pins(join(run("DISCARD ALL"), call(99))));
