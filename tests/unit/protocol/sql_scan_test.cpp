@@ -138,7 +138,6 @@ TEST(SqlScan, Reset) {
       {"RESET TRANSACTION ISOLATION LEVEL", "set_transaction"},
       {"RESET \"all\"", "reset {all*}"},
       {"RESET local", "reset {local*}"},
-      {"SET ROLE NONE", "set_session set_role {role*}"},
       {"SET ROLE \"none\"", "set_session set_role {role}"},
       {"SET LOCAL x TO DEFAULT", "set_local local_default"},
       {"SET LOCAL TIME ZONE LOCAL", "set_local local_default"},
