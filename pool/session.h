@@ -34,7 +34,9 @@ namespace sidepool::pool {
 class Session {
  public:
   // `reported`: what the pool's servers report after login; the client has been or will be told these.
-  Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported);
+  // `scope`: among whom it shares texts of prepared statements.
+  Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported,
+          StatementScope scope = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -171,7 +173,7 @@ class Session {
   protocol::ScanResult scan(std::string_view text) const noexcept;
 
   // session_again.cpp: a cycle that met an outdated plan
-  void begin_keeping(const StatementRef& statement);
+  void begin_keeping(const ClientStatements::Entry& entry);
   void keep(char type, Bytes whole);
   void drop_kept() noexcept;
   void forget_cycle() noexcept;
@@ -229,7 +231,7 @@ class Session {
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
   bool on_describe(Bytes whole, Actions& out);
   bool on_close(Bytes whole, Actions& out);
-  void ensure_on_server(const StatementRef& statement, Actions& out);
+  void ensure_on_server(const ClientStatements::Entry& entry, Actions& out);
   bool unsettled(const StatementRef& statement) const noexcept;
   bool sql_may_have_prepared() const noexcept;
   void close_stale(StatementId id, Actions& out);
@@ -245,13 +247,14 @@ class Session {
     return options_->mode != Mode::Session && options_->max_server_statements != 0 && !own_names_;
   }
   ClientStatements& statements();
+  bool parses_apart() const noexcept;
   const Settings& fingerprint();
 
   // session_unnamed.cpp: the unnamed statement, and DEALLOCATE
   bool parse_unnamed(Bytes whole, Bytes tail, Actions& out);
   void ensure_unnamed(Actions& out);
   bool unnamed_unsettled();
-  StatementRef unnamed_target();
+  const ClientStatements::Entry* unnamed_target();
   void put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out);
   bool on_lone_deallocate(std::string_view name, Actions& out);
   void forget_unnamed() noexcept;
@@ -282,7 +285,7 @@ class Session {
   void setup_error(Bytes whole);
   // session_shape.cpp: what rows look like to those who have a description
   bool describes_next() noexcept;
-  bool check_shape(const StatementRef& statement, Actions& out);
+  bool check_shape(const ClientStatements::Entry& entry, Actions& out);
   void note_shape(Expected& e, char type, Bytes whole);
 
   bool note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
@@ -302,6 +305,7 @@ class Session {
   SessionId id_;
   const SessionOptions* options_;
   StatementStore* store_;
+  StatementScope scope_;
   ServerState* server_ = nullptr;  // lent
 
   protocol::Framer client_, from_server_;
@@ -330,6 +334,7 @@ class Session {
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
   bool local_settings_ = false;   // this transaction may run under settings that nothing reports
+  bool local_names_ = false;      // names may mean objects that only this transaction sees
   bool error_seen_ = false;       // in this transaction
   bool commit_seen_ = false;
   bool committing_ = false;  // a text that ends the transaction has been sent

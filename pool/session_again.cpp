@@ -18,9 +18,9 @@ constexpr std::size_t kSpareBytes = 512;
 }  // namespace
 
 // The first message of a cycle names this statement. Where the server lacks it, it is parsed anew there.
-void Session::begin_keeping(const StatementRef& statement) {
+void Session::begin_keeping(const ClientStatements::Entry& entry) {
   if (running_again_ || tx_ != TxStatus::Idle || !ledger_.only_setup()) return;
-  if (server_->statements.look_up(statement->id, statement->epoch) != ServerStatements::Has::Yes) return;
+  if (server_->statements.look_up(entry.statement->id, entry.oldest()) != ServerStatements::Has::Yes) return;
   keeping_ = true;
 }
 

@@ -250,13 +250,14 @@ Traits Session::judge_text(const protocol::ScanResult& scan) const {
 void Session::use(const Traits& t) noexcept {
   suspect_ |= t.pins & ~static_cast<std::uint32_t>(Pin::OwnNames);  // switch_names() has noted that
   local_settings_ |= t.local;
+  local_names_ |= t.shadows;
   resets_ |= t.resets;
   if (t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
   if (t.tx == TxVerb::Begins) committing_ = false;
   if (t.copy) copy_bound_ = true;
   hold_next_ |= t.alone;
   if (t.local) settings_move_ = true;
-  if (t.local || (t.pins & kSettingPins) != 0) {  // what is parsed from here on is a case of its own
+  if (t.local || t.shadows || (t.pins & kPrivatePins) != 0) {  // what is parsed now is a case of its own
     fingerprint_ = nullptr;
     fingerprint_known_ = false;
   }

@@ -91,7 +91,8 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   auto theirs = last ? std::string_view(last_bound_) : statements_->name_of(failed.statement);
   for (std::size_t i = 0; theirs.empty() && i < ledger_.size(); ++i) {  // closed by now, further on
     const auto* change = ledger_.at(i).change.get();
-    if (change && change->before && change->before->id == failed.statement) theirs = change->name;
+    const auto* before = change ? change->before.statement.get() : nullptr;
+    if (before && before->id == failed.statement) theirs = change->name;
   }
   std::string text(protocol::as_text(whole));
   for (auto at = text.find(ours); at != std::string::npos; at = text.find(ours, at + theirs.size())) {
@@ -110,8 +111,8 @@ bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
   if (e.code == "26000") return server_->statements.remove(failed.statement), false;
   if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return false;
   if (auto* s = store_->find(failed.statement)) {
-    ++s->epoch;
-    s->shape = 0;
+    s->since = ++s->generation;
+    s->shape = {};
   }
   return true;
 }

@@ -223,11 +223,12 @@ void Session::end_of_transaction(Actions& out) {
   error_seen_ = commit_seen_ = false;
   if (!last) return;
   suspect_ = 0;
+  local_names_ = false;
   if (std::exchange(local_settings_, false)) {
     fingerprint_ = nullptr;
     fingerprint_known_ = false;
   }
-  if ((pins_ & kSettingPins) != 0) return;
+  if ((pins_ & kPrivatePins) != 0) return;
   for (const auto id : parsed_unclear_) server_->statements.outdate(id);
   parsed_unclear_.clear();
 }

@@ -36,15 +36,15 @@ bool Session::describes_next() noexcept {
 
 // Before a Bind of a described statement: a server that lacks it parses and describes it first. True: the
 // Bind waits for that.
-bool Session::check_shape(const StatementRef& statement, Actions& out) {
-  if (server_->statements.look_up(statement->id, statement->epoch) == ServerStatements::Has::Yes)
-    return false;
-  ensure_on_server(statement, out);
+bool Session::check_shape(const ClientStatements::Entry& entry, Actions& out) {
+  const auto id = entry.statement->id;
+  if (server_->statements.look_up(id, entry.oldest()) == ServerStatements::Has::Yes) return false;
+  ensure_on_server(entry, out);
   out.compose(Do::ToServer, [&](Buffer& own) {
-    protocol::describe(own, 'S', store_->name_of(statement->id));
+    protocol::describe(own, 'S', store_->name_of(id));
     protocol::flush(own);
   });
-  ledger_.push({Request::DescribeStatement, Reply::Swallow, false, statement->id});
+  ledger_.push({Request::DescribeStatement, Reply::Swallow, false, id});
   checking_shape_ = true;
   wrote_ = true;
   return true;
@@ -56,14 +56,11 @@ void Session::note_shape(Expected& e, char type, Bytes whole) {
   auto* s = e.statement == StatementId::None ? nullptr : store_->find(e.statement);
   if (!s) return;
   const auto shape = type == 'n' ? 2 : shape_of(whole.subspan(5));
-  if (s->shape != 0 && s->shape != shape) {
-    ++s->epoch;  // whoever has the old description is told so
-    server_->statements.add(s->id, s->epoch);
-  }
-  s->shape = shape;
+  if (s->shape.rows != 0 && s->shape.rows != shape) s->since = ++s->generation;  // who goes by it is told so
+  s->shape.rows = shape;
   if (e.reply != Reply::Forward || !e.made || !statements_) return;
   if (auto* entry = statements_->find(protocol::as_text(*e.made)); entry && entry->statement.get() == s) {
-    entry->described_epoch = s->epoch;
+    entry->describe(e.request == Request::DescribeStatement ? Known::All : Known::Rows);
   }
 }
 

@@ -16,19 +16,20 @@ ClientStatements& Session::statements() {
   return *statements_;
 }
 
+// Settings that nothing reports, temporary objects, objects of a transaction that is still open: what the
+// client parses now may mean something else than the same text of anybody else, or of its own at another
+// time.
+bool Session::parses_apart() const noexcept {
+  return local_settings_ || local_names_ || ((pins_ | suspect_) & kPrivatePins) != 0;
+}
+
 // Under which settings a Parse of this client runs now.
 const Settings& Session::fingerprint() {
-  if (local_settings_ || ((pins_ | suspect_) & kSettingPins) != 0) {
-    if (!find(fingerprint_, kPrivate)) {
-      auto unknown = std::make_shared<SettingSet>();
-      unknown->set(kPrivate, "");
-      fingerprint_ = std::move(unknown);
-    }
-    fingerprint_known_ = false;
-  } else if (!fingerprint_known_) {
-    fingerprint_ = store_->fingerprint_of(overrides_);
-    fingerprint_known_ = true;
-  }
+  const bool apart = parses_apart();
+  if (fingerprint_known_ && apart == (find(fingerprint_, kPrivate) != nullptr)) return fingerprint_;
+  fingerprint_ = store_->fingerprint_of(overrides_);
+  if (apart) fingerprint_ = with(fingerprint_, kPrivate, "");  // equal to no other one
+  fingerprint_known_ = true;
   return fingerprint_;
 }
 
@@ -40,7 +41,7 @@ bool Session::parse_named(std::string_view full_name, Bytes tail, const protocol
   const bool existing = statements().find(name) != nullptr;
   const bool too_many = !existing && statements().size() >= options_->max_client_statements;
   StatementRef statement;
-  if (!too_many) statement = store_->intern(tail, fingerprint(), scanned);
+  if (!too_many) statement = store_->intern(scope_, tail, fingerprint(), scanned);
   if (statement && unsettled(statement)) return false;
   ++events_.parses;
   open_cycle();
@@ -57,26 +58,13 @@ bool Session::parse_twice(std::string_view name, const StatementRef& statement, 
   return true;
 }
 
+// Even where the server has a copy the text is parsed again: objects that its names mean may have come since.
 bool Session::parse_once(std::string_view name, const StatementRef& statement, Actions& out) {
   auto change = statements().add(name, statement, cycle_);
-  const auto has = server_->statements.look_up(statement->id, statement->epoch);
-  if (has != ServerStatements::Has::Yes) {
-    if (has == ServerStatements::Has::Stale) close_stale(statement->id, out);
-    send_parse(*statement, Reply::Forward, std::move(change), out);
-  } else if (may_invent()) {
-    auto made = std::make_unique<Buffer>();
-    protocol::parse_complete(*made);
-    ledger_.push(
-        {Request::Parse, Reply::Invent, false, StatementId::None, std::move(change), std::move(made)});
-    answer_invented(out);
-  } else {
-    // The transaction has failed or may have by now: PostgreSQL itself has to say so. The unnamed statement
-    // is free for that, since a client's own is prepared again where it is missing.
-    server_->unnamed_sequence = 0;
-    out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(statement->tail)); });
-    ledger_.push({Request::Parse, Reply::Forward, false, StatementId::None, std::move(change)});
-    wrote_ = true;
+  if (server_->statements.look_up(statement->id, statement->generation) != ServerStatements::Has::No) {
+    close_stale(statement->id, out);
   }
+  send_parse(*statement, Reply::Forward, std::move(change), out);
   return true;
 }
 
@@ -198,19 +186,19 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     return true;
   }
   const auto statement = entry->statement;
-  if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
-    if (outdated_ == Outdated::Described) entry->described_epoch = 0;
+  if (entry->misled()) {
+    if (outdated_ == Outdated::Described) entry->described = 0;
     if (outdated_ == Outdated::Unknown && whole && put_off(part)) return true;
   }
-  if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
+  if (entry->misled()) {
     // The client reads rows by a description from before the change; drivers react to this code.
     if (!whole) passing_ = Passing::Drop;
     fail_instead("0A000", "cached plan must not change result type", out, "RevalidateCachedQuery");
     return true;
   }
-  if (entry->described_epoch != 0 && check_shape(statement, out)) return false;
-  if (first) begin_keeping(statement);
-  ensure_on_server(statement, out);
+  if (entry->described != 0 && check_shape(*entry, out)) return false;
+  if (first) begin_keeping(*entry);
+  ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
   last_bound_ = name;
   const auto server_name = store_->name_of(statement->id);
@@ -235,9 +223,9 @@ bool Session::on_describe(Bytes whole, Actions& out) {
   const auto request = statement ? Request::DescribeStatement : Request::DescribePortal;
   if (statement && name.empty()) ensure_unnamed(out);
   if (entry) {
-    if (first) begin_keeping(entry->statement);
-    ensure_on_server(entry->statement, out);
-    entry->described_epoch = entry->statement->epoch;
+    if (first) begin_keeping(*entry);
+    ensure_on_server(*entry, out);
+    entry->describe(Known::All);
     out.compose(Do::ToServer,
                 [&](Buffer& own) { protocol::describe(own, 'S', store_->name_of(entry->statement->id)); });
     ledger_.push({request, Reply::Forward, false, entry->statement->id, nullptr,
@@ -251,7 +239,7 @@ bool Session::on_describe(Bytes whole, Actions& out) {
   }
   if (t && t->kind == 'P' && !last_bound_.empty()) {
     if (auto* bound = statements().find(last_bound_)) {
-      bound->described_epoch = bound->statement->epoch;
+      bound->describe(Known::Rows);
       ledger_.push({request, Reply::Forward, false, bound->statement->id, nullptr,
                     std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
       pass(whole, out);
@@ -291,18 +279,17 @@ bool Session::on_close(Bytes whole, Actions& out) {
 }
 
 // Before a request that names this statement.
-void Session::ensure_on_server(const StatementRef& statement, Actions& out) {
-  const auto has = server_->statements.look_up(statement->id, statement->epoch);
+void Session::ensure_on_server(const ClientStatements::Entry& entry, Actions& out) {
+  const auto& statement = *entry.statement;
+  const auto has = server_->statements.look_up(statement.id, entry.oldest());
   if (has == ServerStatements::Has::Yes) return;
-  if (has == ServerStatements::Has::Stale) close_stale(statement->id, out);
+  if (has == ServerStatements::Has::Stale) close_stale(statement.id, out);
   ++events_.reparses;
-  parse_under(statement->fingerprint, out, true);
-  send_parse(*statement, Reply::Swallow, nullptr, out);
-  // Under settings that are not known it is nobody's but this transaction's.
-  if (find(fingerprint(), kPrivate) && statement->fingerprint != fingerprint_) {
-    parsed_unclear_.push_back(statement->id);
-  }
-  parse_under(statement->fingerprint, out, false);
+  parse_under(statement.fingerprint, out, true);
+  send_parse(statement, Reply::Swallow, nullptr, out);
+  // What it means here and now is nobody's but this transaction's.
+  if (parses_apart() && statement.fingerprint != fingerprint()) parsed_unclear_.push_back(statement.id);
+  parse_under(statement.fingerprint, out, false);
 }
 
 void Session::close_stale(StatementId id, Actions& out) {
@@ -311,8 +298,7 @@ void Session::close_stale(StatementId id, Actions& out) {
 }
 
 void Session::evict_statements(Actions& out) {
-  // What was parsed under settings that are not known cannot be parsed the same way again.
-  if (local_settings_ || ((pins_ | suspect_) & kSettingPins) != 0) return;
+  if (parses_apart()) return;  // what was parsed there cannot be parsed the same way again
   for (;;) {
     const auto old = server_->statements.evict(options_->max_server_statements);
     if (old == StatementId::None) return;
@@ -356,7 +342,7 @@ void Session::send_parse(const Statement& statement, Reply reply,
     put_parse(own, store_->name_of(statement.id), protocol::as_bytes(statement.tail));
   });
   ledger_.push({Request::Parse, reply, false, statement.id, std::move(change)});
-  server_->statements.add(statement.id, statement.epoch);
+  server_->statements.add(statement.id, statement.generation);
   wrote_ = true;
   evict_statements(out);
 }

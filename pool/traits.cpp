@@ -87,6 +87,7 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   }
   t.local = scan.effects.has_any(Effect::SetLocal | Effect::SetSession | Effect::SetConfigCall |
                                  Effect::DoOrCall | Effect::Reset | Effect::ResetAll | Effect::DiscardAll);
+  t.shadows = scan.effects.has_any(Effect::Ddl | Effect::TempObject | Effect::TempOnCommitDrop);
   t.alone = scan.effects.has_any(Effect::DiscardAll | Effect::DeallocateAll);
   t.copy = scan.effects.has(Effect::CopyVerb);
   const auto& names = scan.settings;

@@ -76,9 +76,10 @@ inline constexpr std::uint32_t kNeverDropped =
 struct Traits {
   std::uint32_t pins = 0;  // bits of Pin, if the statement succeeds
   protocol::TxVerb tx = protocol::TxVerb::None;
-  bool local = false;  // changes settings in a way that ParameterStatus may not show
-  bool copy = false;   // COPY: the server may turn to COPY-in
-  bool alone = false;  // how the next message is to be understood depends on whether this one succeeds
+  bool local = false;    // changes settings in a way that ParameterStatus may not show
+  bool shadows = false;  // until its transaction ends, names may mean objects that nobody else sees
+  bool copy = false;     // COPY: the server may turn to COPY-in
+  bool alone = false;    // how the next message is to be understood depends on whether this one succeeds
   // The client's startup settings that it puts back to the server's own value: bit i for the i-th of the set,
   // the last bit for all from there on.
   std::uint32_t resets = 0;

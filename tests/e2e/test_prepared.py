@@ -126,6 +126,61 @@ def test_a_changed_plan_and_psycopg2(pooler, postgres):
     connection.close()
 
 
+def run(w, name):
+    """The values of the first column that a prepared statement returns."""
+    w.send(bind(name) + EXECUTE + SYNC)
+    replies = w.read_until("Z")
+    assert "E" not in [kind for kind, _ in replies], replies
+    return [body[6:].decode() for kind, body in replies if kind == "D"]
+
+
+def test_names_mean_what_they_do_at_the_clients_own_parse(pooler, postgres):
+    postgres.sql("create schema if not exists app authorization app; create table spot (v text); "
+                 "insert into spot values ('public'); grant select on spot to app", dbname="app")
+    early, late = raw.login(pooler)[0], raw.login(pooler)[0]
+    text = "select v from spot"
+    assert answer(early, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(early, "s") == ["public"]
+    postgres.sql("create table app.spot as select 'of the user'::text as v; alter table app.spot owner to app", dbname="app")
+    assert answer(late, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(late, "s") == ["of the user"]
+    postgres.sql("drop table app.spot", dbname="app")
+    assert run(late, "s") == ["public"]
+
+
+def test_a_statement_for_a_temporary_table_leaves_the_other_one_alone(pooler, postgres):
+    postgres.sql("create table kept as select 'permanent' as v; grant select, delete on kept to app", dbname="app")
+    w, other = raw.login(pooler)[0], raw.login(pooler)[0]
+    raw.rows(w, "create temp table scratch (x int)")
+    assert answer(w, parse("early", "delete from kept") + SYNC) == ["1", "Z"]
+    raw.rows(w, "create temp table kept as select * from public.kept")
+    assert answer(w, parse("late", "delete from kept") + bind("late") + EXECUTE + SYNC) == ["1", "2", "C", "Z"]
+    assert postgres.sql("select v from kept", dbname="app") == [("permanent",)]
+    raw.rows(w, "discard all")
+    text = "select v from kept"
+    assert answer(other, parse("s", text) + SYNC) == ["1", "Z"]
+    raw.rows(w, "begin")
+    raw.rows(w, "create temp table kept on commit drop as select 'temporary' as v")
+    assert answer(w, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(w, "s") == ["temporary"]
+    assert run(other, "s") == ["permanent"]
+    raw.rows(w, "commit")
+
+
+def test_databases_share_no_statement(pooler, postgres):
+    postgres.sql("create database app2 owner app")
+    postgres.sql("create table pair (a int); grant select on pair to app", dbname="app")
+    postgres.sql("create table pair (a text, b text); grant select on pair to app", dbname="app2")
+    clients = [raw.login(pooler)[0], raw.login(pooler, dbname="app2")[0]]
+    for _ in range(2):
+        for w in clients:
+            assert answer(w, parse("s", "select * from pair") + wire.message("D", b"Ss\0") + SYNC) == ["1", "t", "T", "Z"]
+        for w in clients:
+            assert answer(w, bind("s") + EXECUTE + SYNC) == ["2", "C", "Z"]
+        for w in clients:
+            assert answer(w, wire.message("C", b"Ss\0") + SYNC) == ["3", "Z"]
+
+
 @pytest.mark.parametrize("size", [9_000, 17_000, 200_000])
 @pytest.mark.parametrize("kind", list("QPBDCEFSHdcf"))
 def test_no_message_of_an_idle_client_hangs(idle_clients, kind, size):

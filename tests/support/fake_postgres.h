@@ -76,6 +76,8 @@ class FakePostgres {
   void change_results() {
     for (auto& [name, s] : statements_) s.stale = true;
   }
+  // What the names in a text mean to a Parse from now on.
+  void set_objects(std::string objects) { objects_ = std::move(objects); }
   void notify(std::string_view channel) {
     const auto at = begin('A');
     put32(pid_), text(channel), text("");
@@ -85,6 +87,7 @@ class FakePostgres {
  private:
   struct Statement {
     std::string text, zone;  // zone: the TimeZone when it was parsed, as literals would be converted
+    std::string objects;     // what its names were found to mean then
     bool stale = false;
   };
   struct Portal {
@@ -153,7 +156,7 @@ class FakePostgres {
     }
     if (!implicit_) return ready();
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      Portal p{{texts[i], visible()["TimeZone"]}, {}, {}};
+      Portal p{{texts[i], visible()["TimeZone"], objects_}, {}, {}};
       if (!run(p, texts.size() > 1, true)) return ready();
       if (copying_) return;
     }
@@ -176,7 +179,7 @@ class FakePostgres {
     if (!name.empty() && statements_.count(name) != 0) {
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
     }
-    statements_[name] = {query, visible()["TimeZone"], false};
+    statements_[name] = {query, visible()["TimeZone"], objects_};
     protocol::parse_complete(out_);
   }
 
@@ -341,7 +344,7 @@ class FakePostgres {
       if (statements_.count(w[1]) != 0) {
         return fail("42P05", "prepared statement \"" + w[1] + "\" already exists"), false;
       }
-      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], false};
+      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], objects_};
     } else if (verb == "LISTEN") {
       listens_.insert(w[1]);
     } else if (verb == "CREATE") {
@@ -530,6 +533,7 @@ class FakePostgres {
   }
   void row(const Portal& p) {
     std::string value = p.statement.text + p.parameters + "|parsed in " + p.statement.zone + "|";
+    if (!p.statement.objects.empty()) value += "of " + p.statement.objects + ";";
     for (const auto& [n, v] : visible()) {
       const auto d = defaults();
       const auto at = d.find(n);
@@ -559,7 +563,7 @@ class FakePostgres {
   std::vector<std::pair<std::string, State>> savepoints_;
   std::set<std::string> temp_, listens_, temp_before_, listens_before_;
   std::vector<std::string> log_;
-  std::string refused_ = "refused", refused_text_;
+  std::string refused_ = "refused", refused_text_, objects_;
   std::size_t copied_ = 0;
   char status_ = 'I';
   bool implicit_ = false, extended_ = false, skip_ = false, copying_ = false, gone_ = false;
