@@ -222,6 +222,33 @@ TEST_F(Statements, TheUnnamedOneOutlivesItsSync) {
   EXPECT_EQ(ask(a, run("")), "E:26000 Z:I") << "a simple Query drops it";
 }
 
+TEST_F(Statements, ARefusedTextStillReplacesTheUnnamedOne) {
+  auto& a = client();
+  const auto refused = [&](Bytes bytes) {
+    grants_ = false;
+    a.send(bytes);
+    EXPECT_TRUE(a.waiting);
+    a.refuse({"ERROR", "53300", "full", {}, {}});
+    grants_ = true;
+    settle();
+    return words_of(a.take());
+  };
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(join(bind("nobody"), parse("", "SELECT skipped"), execute(), sync())), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), row("SELECT old"));
+  EXPECT_EQ(refused(join(parse("", "SELECT new"), bind(""), execute(), sync())), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(query("SELECT new")), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(query("BEGIN")), "E:53300 Z:E");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(ask(a, join(parse("", "SELECT new"), sync())), "E:25P02 Z:E");
+  EXPECT_EQ(ask(a, "ROLLBACK"), "C:ROLLBACK Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
+}
+
 TEST_F(Statements, LimitsAreErrorsOfTheParse) {
   options_.max_client_statements = 1;
   auto& a = client();
