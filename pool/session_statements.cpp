@@ -307,32 +307,25 @@ void Session::evict_statements(Actions& out) {
 }
 
 // Literals are converted when a statement is parsed, so a Parse that is repeated runs under the settings of
-// the first one. Begins or ends that, where those differ from the client's settings now.
+// the first one. Begins or ends that, where those differ from the client's settings now. What a pin hides is
+// left alone; what is reported is known, but not to be set beside a SET LOCAL, which would outlive its
+// transaction then.
 void Session::parse_under(const Settings& wanted, Actions& out, bool begin) {
-  if (wanted == fingerprint() || find(wanted, kPrivate)) return;
-  Settings now = fingerprint_;
-  const bool pinned = find(now, kPrivate) != nullptr;
-  if (pinned) {
-    // What a pin hides is left alone. What is reported is known, but not to be set beside a SET LOCAL, which
-    // would outlive its transaction then.
-    if (local_settings_ || (suspect_ & kSettingPins) != 0) return;
-    now = store_->fingerprint_of(overrides_);
-    if (wanted == now) return;
-  }
+  if (wanted == fingerprint() || local_settings_ || (suspect_ & kSettingPins) != 0) return;
+  const bool hidden = find(wanted, kPrivate) || (pins_ & kSettingPins) != 0;
+  const auto& from = begin ? fingerprint_ : wanted;
+  const auto& to = begin ? wanted : fingerprint_;
   SettingSet values;
-  const auto& target = begin ? wanted : now;
-  const auto& other = begin ? now : wanted;
-  if (other) {
-    for (const auto& entry : *other) {
-      const auto* base = find(server_->base, entry.first);
-      if (base) values.set(entry.first, *base);
-    }
+  for (const auto& [name, value] : from ? *from : SettingSet{}) {
+    const auto* base = find(server_->base, name);
+    if (base && !find(to, name)) values.set(name, *base);
   }
-  if (target) {
-    for (const auto& entry : *target) {
-      if (!pinned || find(server_->base, entry.first)) values.set(entry.first, entry.second);
-    }
+  for (const auto& [name, value] : to ? *to : SettingSet{}) {
+    const auto* now = find(from, name);
+    if (now && *now == value) continue;
+    if (!hidden || find(server_->base, name)) values.set(name, value);
   }
+  values.erase(kPrivate);
   if (!values.empty()) set_within_cycle(values, out);
 }
 

@@ -210,6 +210,21 @@ TEST_F(Statements, LiteralsKeepTheSettingsOfTheFirstParse) {
   EXPECT_EQ(ask(a, "SELECT y"), "T D:SELECT y|parsed in UTC| C:SELECT 1 Z:I");
 }
 
+TEST_F(Statements, LiteralsKeepTheSettingsOfTheirTransaction) {
+  auto& a = client();
+  ask(a, "BEGIN");
+  ask(a, "SET LOCAL TimeZone = 'Mars'");
+  prepare(a, "s", "SELECT x");
+  prepare(a, "", "SELECT u");
+  ask(a, join(parse("end", "COMMIT"), run("end")));  // a Query would drop the unnamed one
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x", "Mars"));
+  EXPECT_EQ(ask(a, run("")), row("SELECT u", "Mars"));
+  avoid_ = &servers_[0];
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x", "Mars"));
+  EXPECT_EQ(ask(a, run("")), row("SELECT u", "Mars"));
+  EXPECT_EQ(ask(a, "SELECT y"), "T D:SELECT y|parsed in UTC| C:SELECT 1 Z:I");
+}
+
 TEST_F(Statements, TheUnnamedOneOutlivesItsSync) {
   auto& a = client();
   auto& b = client();
