@@ -141,6 +141,9 @@ void Session::undo(Expected& e) {
       if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
     }
   }
+  if (e.request == Request::DescribeStatement || e.request == Request::DescribePortal) {
+    server_->statements.set_known(e.statement, Known::Nothing);
+  }
   if (e.renames && !e.setup) own_names_ = false;
   if (e.request == Request::Close && e.statement == StatementId::Replay) {
     server_->replay_prepared = true;

@@ -63,7 +63,7 @@ void Session::on_server(Bytes& in, Actions& out) {
 }
 
 void Session::server_message(const Slice& s, Actions& out) {
-  if (looked_at(s.type) || (s.type == 'T' && describes_next())) {
+  if (looked_at(s.type) || ((s.type == 'T' || s.type == 't') && describes_next())) {
     if (s.first && s.last) return whole_reply(s.type, s.bytes, out);
     if (s.body_size > kWholeReply) return lose_order(out);
     server_part_.insert(server_part_.end(), s.bytes.begin(), s.bytes.end());
@@ -127,11 +127,11 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     end_copy();
     if (!e.setup) on_tag(*tag);  // send_clean_up() has noted what its own DISCARD ALL drops
   }
-  if (type == 'T' || type == 'n') note_shape(e, type, whole);
+  if (type == 't' || type == 'T' || type == 'n') note_shape(e, type, whole);
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
   if (shown && !replaced) pass_back(whole, out);
-  if (e.request == Request::Query) return;  // ReadyForQuery ends it
+  if (e.request == Request::Query || type == 't') return;  // ReadyForQuery or the rows' description ends it
   if (e.change && statements_) statements_->confirm(*e.change);
   if (!e.setup) drop_kept();
   ledger_.pop();

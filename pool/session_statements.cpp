@@ -60,6 +60,8 @@ bool Session::parse_twice(std::string_view name, const StatementRef& statement, 
 
 // Even where the server has a copy the text is parsed again: objects that its names mean may have come since.
 bool Session::parse_once(std::string_view name, const StatementRef& statement, Actions& out) {
+  const auto* bound = statements().find(last_bound_);
+  if (bound && bound->statement == statement) last_bound_.clear();  // its portals are of the copy before
   auto change = statements().add(name, statement, cycle_);
   if (server_->statements.look_up(statement->id, statement->generation) != ServerStatements::Has::No) {
     close_stale(statement->id, out);
@@ -163,6 +165,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     if (own_names_) entry = nullptr;
   }
   if (head && name.empty() && resets_too_soon(unnamed_traits_)) return false;
+  if (head && name.empty() && check_unnamed(out)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   const bool first = whole && !cycle_open_;
   open_cycle();
@@ -174,6 +177,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     deallocates_bound_ = unnamed_deallocates_;
     stands_for_bound_ = unnamed_stands_for_;
   }
+  if (head && name.empty() && unnamed_misled_) return fail_by_old_description(whole, out);
   if (!entry) {
     if (mapped && rewrites() && (store_->ours(name) || !sql_may_have_prepared())) {
       if (!whole) passing_ = Passing::Drop;
@@ -190,17 +194,13 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     if (outdated_ == Outdated::Described) entry->described = 0;
     if (outdated_ == Outdated::Unknown && whole && put_off(part)) return true;
   }
-  if (entry->misled()) {
-    // The client reads rows by a description from before the change; drivers react to this code.
-    if (!whole) passing_ = Passing::Drop;
-    fail_instead("0A000", "cached plan must not change result type", out, "RevalidateCachedQuery");
-    return true;
-  }
-  if (entry->described != 0 && check_shape(*entry, out)) return false;
+  if (entry->misled()) return fail_by_old_description(whole, out);
   if (first) begin_keeping(*entry);
+  if (entry->described != 0 && check_shape(*entry, out)) return false;
   ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
   last_bound_ = name;
+  last_portal_ = head->portal;
   const auto server_name = store_->name_of(statement->id);
   out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
@@ -226,6 +226,7 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     if (first) begin_keeping(*entry);
     ensure_on_server(*entry, out);
     entry->describe(Known::All);
+    server_->statements.set_known(entry->statement->id, Known::All);
     out.compose(Do::ToServer,
                 [&](Buffer& own) { protocol::describe(own, 'S', store_->name_of(entry->statement->id)); });
     ledger_.push({request, Reply::Forward, false, entry->statement->id, nullptr,
@@ -237,17 +238,24 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     fail_instead("26000", "prepared statement \"" + std::string(t->name) + "\" does not exist", out);
     return true;
   }
-  if (t && t->kind == 'P' && !last_bound_.empty()) {
-    if (auto* bound = statements().find(last_bound_)) {
-      bound->describe(Known::Rows);
-      ledger_.push({request, Reply::Forward, false, bound->statement->id, nullptr,
-                    std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
-      pass(whole, out);
-      return true;
-    }
-  }
+  const bool bound = t && t->kind == 'P' && !last_bound_.empty() && t->name == last_portal_;
+  if (bound && describe_bound()) return pass(whole, out), true;
   expect(request);
+  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed_sequence_;
   pass(whole, out);
+  return true;
+}
+
+// Describe of the portal bound last. True: its reply is expected.
+bool Session::describe_bound() {
+  auto* bound = statements().find(last_bound_);
+  if (!bound) return false;
+  const auto id = bound->statement->id;
+  bound->describe(Known::Rows);
+  if (server_->statements.known(id) >= Known::Rows) return false;  // PostgreSQL lets none change
+  server_->statements.set_known(id, Known::Rows);
+  ledger_.push({Request::DescribePortal, Reply::Forward, false, id, nullptr,
+                std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
   return true;
 }
 

@@ -12,6 +12,8 @@ void Session::forget_unnamed() noexcept {
   unnamed_kind_ = Unnamed::None;
   unnamed_deallocates_.clear();
   unnamed_stands_for_ = StatementId::None;
+  unnamed_told_ = {};
+  unnamed_misled_ = false;
 }
 
 // Whether the server has read this client's last text is not known before an earlier cycle has been answered.

@@ -174,9 +174,8 @@ Known ServerStatements::known(StatementId id) const noexcept {
   return at == by_id_.end() ? Known::Nothing : at->second->known;
 }
 
-void ServerStatements::note_known(StatementId id, Known what) noexcept {
-  if (const auto at = by_id_.find(id); at != by_id_.end())
-    at->second->known = std::max(at->second->known, what);
+void ServerStatements::set_known(StatementId id, Known what) noexcept {
+  if (const auto at = by_id_.find(id); at != by_id_.end()) at->second->known = what;
 }
 
 void ServerStatements::remove(StatementId id) noexcept {

@@ -49,7 +49,7 @@ struct Statement {
   protocol::ScanResult scan;
   Generation generation = 0;  // the newest
   Generation since = 1;       // copies and descriptions from before this one are outdated
-  Shape shape{};              // since then
+  Shape shape{};              // of its copies since then
 };
 using StatementRef = std::shared_ptr<Statement>;
 
@@ -182,9 +182,9 @@ class ServerStatements {
   Has look_up(StatementId id, Generation oldest) noexcept;
   void add(StatementId id, Generation generation);
   void remove(StatementId id) noexcept;
-  // What of this copy's description has been compared with the statement's.
+  // What of this copy's description has been compared with the statement's, or is on its way.
   Known known(StatementId id) const noexcept;
-  void note_known(StatementId id, Known what) noexcept;
+  void set_known(StatementId id, Known what) noexcept;
   // Has to be parsed again before its next use, if it is there.
   void outdate(StatementId id) noexcept;
   void outdate_all() noexcept;

@@ -1,5 +1,7 @@
 """tests/e2e/test_prepared.py -- prepared statements on a real PostgreSQL: SQL that sees their names, plans that change,
 long messages of clients that have no server."""
+import struct
+
 import psycopg2
 import pytest
 
@@ -165,6 +167,39 @@ def test_a_statement_for_a_temporary_table_leaves_the_other_one_alone(pooler, po
     assert run(w, "s") == ["temporary"]
     assert run(other, "s") == ["permanent"]
     raw.rows(w, "commit")
+
+
+def told(w, name):
+    """The types of a statement's parameters."""
+    w.send(wire.message("D", b"S" + name.encode() + b"\0") + SYNC)
+    return [struct.unpack(f"!{len(body) // 4}i", body[2:]) for kind, body in w.read_until("Z") if kind == "t"][0]
+
+
+def test_nobody_reads_rows_by_an_old_description(pooler, postgres):
+    postgres.sql("create table slim as select 1 as a; grant select on slim to app", dbname="app")
+    a, b, c = (raw.login(pooler)[0] for _ in range(3))
+    assert answer(a, parse("s", "select * from slim") + SYNC) == ["1", "Z"]
+    told(a, "s")
+    raw.rows(c, "begin")  # holds the server that has it
+    assert answer(a, bind("s") + EXECUTE + SYNC) == ["2", "D", "C", "Z"]
+    postgres.sql("alter table slim add column b text default 'new'", dbname="app")
+    assert answer(b, parse("s", "select * from slim") + bind("s") + EXECUTE + SYNC) == ["1", "2", "D", "C", "Z"]
+    assert answer(a, bind("s") + EXECUTE + SYNC) == ["E0A000", "Z"]
+    raw.rows(c, "commit")
+
+
+def test_parameters_are_not_taken_for_another_type(pooler, postgres):
+    postgres.sql("create table event (at timestamp); grant insert on event to app", dbname="app")
+    a, c = raw.login(pooler)[0], raw.login(pooler)[0]
+    assert answer(a, parse("s", "insert into event values ($1)") + SYNC) == ["1", "Z"]
+    assert told(a, "s") == (1114,)
+    postgres.sql("alter table event alter at type timestamptz using at at time zone 'UTC'", dbname="app")
+    raw.rows(c, "begin")
+    binary = wire.message("B", b"\0s\0" + struct.pack("!hhhiqh", 1, 1, 1, 8, 0, 0))
+    assert answer(a, binary + EXECUTE + SYNC) == ["E0A000", "Z"]
+    assert answer(a, wire.message("C", b"Ss\0") + parse("s", "insert into event values ($1)") + SYNC) == ["3", "1", "Z"]
+    assert told(a, "s") == (1184,)
+    raw.rows(c, "commit")
 
 
 def test_databases_share_no_statement(pooler, postgres):
