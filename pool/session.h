@@ -156,7 +156,7 @@ class Session {
   void eat(char type, Bytes bytes, Actions& out);
   void note_copy_data();
   void on_copy_end(Bytes whole, Actions& out);
-  void on_execute();
+  void on_execute(Bytes whole);
   void flush_if_full(Actions& out);
   void expect(Request request, Reply reply = Reply::Forward);
   void open_cycle() noexcept { cycle_open_ = true; }
@@ -378,8 +378,8 @@ class Session {
   StatementId unnamed_stands_for_ = StatementId::None;  // the one that the text on the server is about
   Shape unnamed_told_;                                  // as the client was told
   std::string last_bound_, last_portal_;                // the client's names of what was bound last
-  std::string deallocates_bound_;  // as unnamed_deallocates_, when that is what was bound last
-  StatementId stands_for_bound_ = StatementId::None;  // and unnamed_stands_for_
+  std::string deallocates_bound_, deallocates_portal_;  // as unnamed_deallocates_, and where it is bound
+  StatementId stands_for_bound_ = StatementId::None;    // and unnamed_stands_for_
   std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
 
   Bytes input_;                       // of the call under way

@@ -179,7 +179,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       on_copy_end(whole, out);
       break;
     case 'E':
-      on_execute();
+      on_execute(whole);
       ++events_.queries;
       pass(whole, out);
       break;
@@ -212,10 +212,12 @@ void Session::pass(Bytes bytes, Actions& out) {
 
 void Session::expect(Request request, Reply reply) { ledger_.push({request, reply}); }
 
-void Session::on_execute() {
+void Session::on_execute(Bytes whole) {
   open_cycle();
   alone_flushed_ = false;
-  if (deallocates_bound_.empty()) return expect(Request::Execute);
+  const bool deallocates =
+      !deallocates_bound_.empty() && protocol::Reader(whole.subspan(5)).cstr() == deallocates_portal_;
+  if (!deallocates) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
   const auto id = std::exchange(stands_for_bound_, StatementId::None);
   server_->statements.remove(id);

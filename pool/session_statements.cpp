@@ -170,12 +170,15 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   const bool first = whole && !cycle_open_;
   open_cycle();
   last_bound_.clear();
-  deallocates_bound_.clear();
+  if (head && head->portal == deallocates_portal_) deallocates_bound_.clear();
   if (head && name.empty()) {
     ensure_unnamed(out);
     use(unnamed_traits_);
-    deallocates_bound_ = unnamed_deallocates_;
-    stands_for_bound_ = unnamed_stands_for_;
+    if (!unnamed_deallocates_.empty()) {
+      deallocates_bound_ = unnamed_deallocates_;
+      deallocates_portal_ = head->portal;
+      stands_for_bound_ = unnamed_stands_for_;
+    }
   }
   if (head && name.empty() && unnamed_misled_) return fail_by_old_description(whole, out);
   if (!entry) {

@@ -57,6 +57,21 @@ TEST_F(Statements, CloseAndDeallocateForgetAName) {
   EXPECT_EQ(store_.size(), 0U);
 }
 
+TEST_F(Statements, ADeallocateRunsWhenItsPortalDoes) {
+  auto& a = client();
+  auto& b = client();
+  prepare(b, "s", "SELECT a");
+  prepare(a, "s", "SELECT a");
+  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "p"), bind("s"), execute("p"), sync())),
+            "1 2 2 C:DEALLOCATE Z:I");
+  EXPECT_EQ(ask(a, run("s")), "E:26000 Z:I");
+  EXPECT_EQ(ask(b, run("s")), row("SELECT a"));
+  prepare(a, "s", "SELECT a");
+  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "p"), run("s"))), "1 2 " + row("SELECT a"));
+  EXPECT_EQ(ask(a, join(execute("p"), sync())), "E:34000 Z:I");
+  EXPECT_EQ(ask(a, run("s")), row("SELECT a"));
+}
+
 TEST_F(Statements, TheLeastRecentlyUsedLeavesTheServer) {
   options_.max_server_statements = 2;
   auto& a = client();
