@@ -72,8 +72,7 @@ class Session {
   }
   void on_cancel_done(bool server_unfit, Actions& out);
 
-  // The driver reads from the client only then.
-  bool takes_client_input() const noexcept;
+  bool takes_client_input() const noexcept;  // the driver reads only then
   Phase phase() const noexcept;
   bool holds_server() const noexcept { return server_ != nullptr; }
   bool pinned() const noexcept { return pins_ != 0; }
@@ -281,19 +280,20 @@ class Session {
   void error_of_extended(const protocol::ErrorView& e, Bytes whole, Actions& out);
   void tell_error(Bytes whole, const Expected& failed, Actions& out);
   void setup_error(Bytes whole);
+  bool note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
+  void skip_to_sync();
+  void undo(Expected& e);
+  void lose_order(Actions& out);
+
   // session_shape.cpp: what a statement looks like to those who have a description
   bool describes_next() noexcept;
-  bool check_shape(const ClientStatements::Entry& entry, Actions& out);
+  bool check_shape(std::string_view name, const ClientStatements::Entry& entry, Actions& out);
+  bool note_change(Statement& s);
   bool check_unnamed(Actions& out);
   bool fail_by_old_description(bool whole, Actions& out);
   void ask_for_shape(std::string_view server_name, Expected description, Actions& out);
   void note_shape(Expected& e, char type, Bytes whole);
   void note_unnamed_shape(const Expected& e, bool rows, std::uint64_t now) noexcept;
-
-  bool note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
-  void skip_to_sync();
-  void undo(Expected& e);
-  void lose_order(Actions& out);
 
   // session_refusal.cpp: answers without a server
   void refuse_input(Bytes& in, Actions& out);

@@ -103,9 +103,9 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   out.copy(Do::ToClient, renamed);
 }
 
-// The plan of a statement returns other columns than before: every server's copy is outdated, and so is the
-// description that clients have (product.md §5). Or somebody's function has dropped what we prepared here,
-// and perhaps not only this. True: the same request may succeed once the text has been parsed anew.
+// The plan of a statement returns other columns than before (product.md §5). Or somebody's function has
+// dropped what we prepared here, and perhaps not only this. True: the same request may succeed once the text
+// has been parsed anew.
 bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
   if (failed.statement == StatementId::None) return false;
   if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return false;
@@ -115,10 +115,7 @@ bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
     return true;
   }
   if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return false;
-  if (auto* s = store_->find(failed.statement)) {
-    s->since = ++s->generation;
-    s->shape = {};
-  }
+  if (auto* s = store_->find(failed.statement)) note_change(*s);
   return true;
 }
 

@@ -59,12 +59,15 @@ bool Session::fail_by_old_description(bool whole, Actions& out) {
 
 // Before a Bind of a described statement: a copy that nobody has compared with the description is described
 // first. True: the Bind waits for that.
-bool Session::check_shape(const ClientStatements::Entry& entry, Actions& out) {
+bool Session::check_shape(std::string_view name, const ClientStatements::Entry& entry, Actions& out) {
   const auto id = entry.statement->id;
   const auto has = server_->statements.look_up(id, entry.oldest());
   if (has == ServerStatements::Has::Yes && server_->statements.known(id) >= entry.told) return false;
   ensure_on_server(entry, out);
-  ask_for_shape(store_->name_of(id), {Request::DescribeStatement, Reply::Swallow, false, id}, out);
+  ask_for_shape(store_->name_of(id),
+                {Request::DescribeStatement, Reply::Swallow, false, id, nullptr,
+                 std::make_unique<Buffer>(name.begin(), name.end())},
+                out);
   return true;
 }
 
@@ -103,18 +106,30 @@ void Session::note_shape(Expected& e, char type, Bytes whole) {
   auto* s = store_->find(e.statement);
   if (!s) return;
   auto& before = rows ? s->shape.rows : s->shape.parameters;
+  auto* entry = e.made && statements_ ? statements_->find(protocol::as_text(*e.made)) : nullptr;
+  if (entry && entry->statement.get() != s) entry = nullptr;
   if (!agrees(before, now)) {
-    s->since = ++s->generation;  // whoever goes by what was before is told so
-    if (!rows || e.request == Request::DescribePortal) s->shape = {};
+    const auto parameters = s->shape.parameters;
+    if (!note_change(*s)) {
+      if (entry && e.reply == Reply::Swallow) entry->mislead();
+      return;
+    }
+    if (rows && e.request == Request::DescribeStatement) s->shape.parameters = parameters;  // of this copy
   }
   before = now;
   if (!rows) return;
   const auto what = e.request == Request::DescribeStatement ? Known::All : Known::Rows;
   server_->statements.set_known(s->id, std::max(what, server_->statements.known(s->id)));
-  if (e.reply != Reply::Forward || !e.made || !statements_) return;
-  if (auto* entry = statements_->find(protocol::as_text(*e.made)); entry && entry->statement.get() == s) {
-    entry->describe(what);
-  }
+  if (entry && e.reply == Reply::Forward) entry->describe(what);
+}
+
+// What a statement returns, or takes, is not what it was: every copy is outdated, and so is the description
+// that clients have. False: perhaps for this client only, behind its temporary objects or in its transaction.
+bool Session::note_change(Statement& s) {
+  if (parses_apart() && !find(s.fingerprint, kPrivate)) return server_->statements.outdate(s.id), false;
+  s.since = ++s.generation;
+  s.shape = {};
+  return true;
 }
 
 void Session::note_unnamed_shape(const Expected& e, bool rows, std::uint64_t now) noexcept {

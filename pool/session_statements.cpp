@@ -199,7 +199,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   }
   if (entry->misled()) return fail_by_old_description(whole, out);
   if (first) begin_keeping(*entry);
-  if (entry->described != 0 && check_shape(*entry, out)) return false;
+  if (entry->described != 0 && check_shape(name, *entry, out)) return false;
   ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
   last_bound_ = name;

@@ -47,8 +47,8 @@ struct Statement {
   std::string tail;      // the body of its Parse behind the name: text, zero, types
   Settings fingerprint;  // interned; the settings under which it was parsed, without the harmless ones
   protocol::ScanResult scan;
-  Generation generation = 0;  // the newest
-  Generation since = 1;       // copies and descriptions from before this one are outdated
+  Generation generation = 1;  // the newest
+  Generation since = 2;       // copies and descriptions from before this one are outdated
   Shape shape{};              // of its copies since then
 };
 using StatementRef = std::shared_ptr<Statement>;
@@ -137,6 +137,7 @@ class ClientStatements {
     Generation oldest() const noexcept { return std::max(parsed, statement->since); }
     // The client goes by a description that is not true any more.
     bool misled() const noexcept { return described != 0 && described < statement->since; }
+    void mislead() noexcept { described = statement->since - 1; }
     void describe(Known what) noexcept {
       told = described < statement->since ? what : std::max(told, what);
       described = statement->generation;

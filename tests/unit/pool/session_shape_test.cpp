@@ -45,6 +45,30 @@ TEST_F(Shapes, OneThatIsTheSameIsComparedOnce) {
   EXPECT_EQ(std::count(a.to_server.begin(), a.to_server.end(), 'H'), 0) << "no Flush";
 }
 
+TEST_F(Shapes, WhatOnlyOneClientSeesIsNoChangeForTheOthers) {
+  auto& b = told_client("SELECT a");
+  auto& a = client();
+  EXPECT_EQ(ask(a, join(parse("s", "SELECT a"), describe('S', "s"), sync())), "1 t T Z:I");
+  auto& mine = servers_[0].pg;
+  ask(a, "BEGIN");
+  ask(a, "ALTER TABLE x");
+  mine.change_results();
+  EXPECT_EQ(ask(a, run("s")), "E:0A000 Z:E");
+  ask(a, "ROLLBACK");
+  EXPECT_EQ(ask(b, run("s")), kRow);
+  EXPECT_EQ(ask(a, run("s")), kRow);
+  ask(a, "CREATE TEMP TABLE x");
+  mine.change_results(), mine.set_type(20);
+  EXPECT_EQ(ask(a, run("s")), "E:0A000 Z:I");
+  EXPECT_EQ(ask(a, run("s")), "E:0A000 Z:I");
+  avoid_ = nullptr;
+  EXPECT_EQ(ask(b, run("s")), kRow);
+  EXPECT_NE(
+      ask(a, join(close('S', "s"), parse("s", "SELECT a"), describe('S', "s"), run("s"))).find("C:SELECT"),
+      std::string::npos);
+  EXPECT_EQ(ask(b, run("s")), kRow);
+}
+
 TEST_F(Shapes, AComparisonThatMeetsAnOutdatedPlan) {
   auto& a = told_client("SELECT a");
   auto& b = client();
