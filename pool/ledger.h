@@ -44,15 +44,16 @@ struct Expected {
   StatementId statement = StatementId::None;
   std::unique_ptr<ClientStatements::Change> change{};  // of the client's names
   std::unique_ptr<protocol::Buffer> made{};
-  std::uint32_t unnamed = 0;  // of a Parse: the number of the client's text that it puts in the unnamed one
-  bool renames = false;       // belongs to a switch to the client's own names
-  bool early_data = false;    // CopyData has passed before it was known whether this is a COPY-in
+  // Of a Parse, and of a Describe: the number of the client's text that is, or gets, the unnamed statement.
+  std::uint32_t unnamed = 0;
+  bool renames = false;     // belongs to a switch to the client's own names
+  bool early_data = false;  // CopyData has passed before it was known whether this is a COPY-in
 
   // What the server has afterwards is known only with the reply.
   bool decides() const noexcept {
     return (statement != StatementId::None &&
             (request == Request::Parse || request == Request::Close || request == Request::Execute)) ||
-           unnamed != 0;
+           (unnamed != 0 && request == Request::Parse);
   }
 };
 

@@ -14,10 +14,12 @@ constexpr ErrorFields kServerLost{
     "The connection from sidepool to the database was lost while this session used it."};
 }
 
-Session::Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported)
+Session::Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported,
+                 StatementScope scope)
     : id_(id),
       options_(&options),
       store_(&store),
+      scope_(scope),
       client_(options.max_message),
       from_server_(options.max_message),
       told_(std::move(reported)) {

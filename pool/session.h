@@ -34,7 +34,9 @@ namespace sidepool::pool {
 class Session {
  public:
   // `reported`: what the pool's servers report after login; the client has been or will be told these.
-  Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported);
+  // `scope`: among whom it shares texts of prepared statements.
+  Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported,
+          StatementScope scope = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -53,16 +55,14 @@ class Session {
 
   // REQUIRES: Acquire was given and not answered. `server` is lent until Release or CloseServer.
   void on_granted(ServerState& server, Actions& out);
-  // No server can be had. The error answers exactly one cycle; the connection stays (product.md §6, pool
-  // full).
+  // No server can be had. The error answers exactly one cycle; the connection stays (§6, pool full).
   void on_refused(const protocol::ErrorFields& why, Actions& out);
   // The server has closed its end or the connection broke. The driver forgets the server.
   // A client that had nothing at stake waits for another one; Acquire is given again.
   void on_server_lost(Actions& out);
   // The client said Terminate or is gone. CloseClient follows when nothing is left to do.
   void on_client_gone(Actions& out);
-  // The client may not go on (a time-out, an administrator, shutdown): FATAL with `why`, then as if it had
-  // left.
+  // The client may not go on (time-out, administrator, shutdown): FATAL with `why`, then as if it had left.
   void end(const protocol::ErrorFields& why, Actions& out);
 
   // A CancelRequest for this session is on its way to its server: the server stays until it has arrived.
@@ -72,8 +72,7 @@ class Session {
   }
   void on_cancel_done(bool server_unfit, Actions& out);
 
-  // The driver reads from the client only while this is true.
-  bool takes_client_input() const noexcept;
+  bool takes_client_input() const noexcept;  // the driver reads only then
   Phase phase() const noexcept;
   bool holds_server() const noexcept { return server_ != nullptr; }
   bool pinned() const noexcept { return pins_ != 0; }
@@ -91,8 +90,7 @@ class Session {
   SettingSet welcome_values() const;
   SessionEvents take_events() noexcept { return std::exchange(events_, {}); }
   SessionId id() const noexcept { return id_; }
-  // The pid the client was given in BackendKeyData; NotificationResponse shows it in place of the server's
-  // own.
+  // The pid the client was given at login, for NotificationResponse in place of the server's own.
   void set_client_pid(std::uint32_t pid) noexcept { client_pid_ = pid; }
 
  private:
@@ -171,7 +169,7 @@ class Session {
   void eat(char type, Bytes bytes, Actions& out);
   void note_copy_data();
   void on_copy_end(Bytes whole, Actions& out);
-  void on_execute();
+  void on_execute(Bytes whole);
   void flush_if_full(Actions& out);
   void expect(Request request, Reply reply = Reply::Forward);
   void open_cycle() noexcept { cycle_open_ = true; }
@@ -186,7 +184,7 @@ class Session {
   protocol::ScanResult scan(std::string_view text) const noexcept;
 
   // session_again.cpp: a cycle that met an outdated plan
-  void begin_keeping(const StatementRef& statement);
+  void begin_keeping(const ClientStatements::Entry& entry);
   void keep(char type, Bytes whole);
   void drop_kept() noexcept;
   void forget_cycle() noexcept;
@@ -245,8 +243,9 @@ class Session {
   void put_back_within_cycle(Actions& out);
   bool on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& out);
   bool on_describe(Bytes whole, Actions& out);
+  bool describe_bound();
   bool on_close(Bytes whole, Actions& out);
-  void ensure_on_server(const StatementRef& statement, Actions& out);
+  void ensure_on_server(const ClientStatements::Entry& entry, Actions& out);
   bool unsettled(const StatementRef& statement) const noexcept;
   bool sql_may_have_prepared() const noexcept;
   void close_stale(StatementId id, Actions& out);
@@ -257,18 +256,19 @@ class Session {
   void evict_statements(Actions& out);
   void parse_under(const Settings& fingerprint, Actions& out, bool begin);
   bool may_invent() const noexcept;
-  // Names of statements on the server are ours, not the client's.
+  // Names on the server are ours, not the client's.
   bool rewrites() const noexcept {
     return options_->mode != Mode::Session && options_->max_server_statements != 0 && !own_names_;
   }
   ClientStatements& statements();
+  bool parses_apart() const noexcept;
   const Settings& fingerprint();
 
   // session_unnamed.cpp: the unnamed statement, and DEALLOCATE
   bool parse_unnamed(Bytes whole, Bytes tail, Actions& out);
   void ensure_unnamed(Actions& out);
   bool unnamed_unsettled();
-  StatementRef unnamed_target();
+  const ClientStatements::Entry* unnamed_target();
   void put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out);
   bool on_lone_deallocate(std::string_view name, Actions& out);
   void forget_unnamed() noexcept;
@@ -300,19 +300,23 @@ class Session {
   void error_of_extended(const protocol::ErrorView& e, Bytes whole, Actions& out);
   void tell_error(Bytes whole, const Expected& failed, Actions& out);
   void setup_error(Bytes whole);
-  // session_shape.cpp: what rows look like to those who have a description
-  bool describes_next() noexcept;
-  bool check_shape(const StatementRef& statement, Actions& out);
-  void note_shape(Expected& e, char type, Bytes whole);
-
   bool note_stale_plan(const protocol::ErrorView& e, const Expected& failed);
   void skip_to_sync();
   void undo(Expected& e);
   void lose_order(Actions& out);
 
+  // session_shape.cpp: what a statement looks like to those who have a description
+  bool describes_next() noexcept;
+  bool check_shape(std::string_view name, const ClientStatements::Entry& entry, Actions& out);
+  bool note_change(Statement& s);
+  bool check_unnamed(Actions& out);
+  bool fail_by_old_description(bool whole, Actions& out);
+  void ask_for_shape(std::string_view server_name, Expected description, Actions& out);
+  void note_shape(Expected& e, char type, Bytes whole);
+  void note_unnamed_shape(const Expected& e, bool rows, std::uint64_t now) noexcept;
+
   // session_refusal.cpp: answers without a server
   void refuse_input(Bytes& in, Actions& out);
-  void refused_message(const protocol::Slice& s, Actions& out);
   void refused_cycle(char type, Bytes body, Actions& out);
   void failed_transaction(char type, Bytes body, Actions& out);
   void end_refused_cycle(Actions& out);
@@ -322,6 +326,7 @@ class Session {
   SessionId id_;
   const SessionOptions* options_;
   StatementStore* store_;
+  StatementScope scope_;
   ServerState* server_ = nullptr;  // lent
 
   protocol::Framer client_, from_server_;
@@ -348,9 +353,11 @@ class Session {
   bool settings_move_ = false;    // a text that changes settings has not been answered to the end
   bool swallow_ = false;          // the server's message that is passing is not for the client
   bool checking_shape_ = false;   // a Bind waits for a description
+  bool unnamed_misled_ = false;   // unnamed_told_ is not true any more
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
   bool local_settings_ = false;   // this transaction may run under settings that nothing reports
+  bool local_names_ = false;      // names may mean objects that only this transaction sees
   Outcome outcome_ = Outcome::None;
   bool commit_seen_ = false;         // in this transaction, by its tag
   bool may_have_committed_ = false;  // something before its end
@@ -390,20 +397,19 @@ class Session {
   std::uint32_t unnamed_sequence_ = 0;
   Buffer unnamed_;  // the body of its Parse behind the (empty) name
   Settings unnamed_fingerprint_;
-  std::string
-      unnamed_deallocates_;  // the client's name that the unnamed statement, a lone DEALLOCATE, is about
+  std::string unnamed_deallocates_;  // the client's name that it, a lone DEALLOCATE, is about
   StatementId unnamed_stands_for_ = StatementId::None;  // the one that the text on the server is about
-  std::string last_bound_;         // the client's name of the statement bound last, for Describe of a portal
-  std::string deallocates_bound_;  // as unnamed_deallocates_, when that is what was bound last
-  StatementId stands_for_bound_ = StatementId::None;  // and unnamed_stands_for_
+  Shape unnamed_told_;                                  // as the client was told
+  std::string last_bound_, last_portal_;                // the client's names of what was bound last
+  std::string deallocates_bound_, deallocates_portal_;  // as unnamed_deallocates_, and where it is bound
+  StatementId stands_for_bound_ = StatementId::None;    // and unnamed_stands_for_
   std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
 
   Bytes input_;                       // of the call under way
   Buffer client_part_, server_part_;  // of a message that has to be whole and came in pieces
   std::uint32_t part_body_ = 0;       // the announced size of the body of client_part_
   std::size_t part_reserved_ = 0;     // of the store's memory, for client_part_
-  // Of a cycle whose first statement may turn out to be outdated on this server; then to be sent again.
-  Buffer kept_, again_;
+  Buffer kept_, again_;  // a cycle whose first statement may be outdated on this server, to be sent again
   std::uint8_t kept_messages_ = 0;
   Outdated outdated_ = Outdated::Unknown;
   Buffer put_off_;  // a Bind, whole: whether it is an error depends on the next message

@@ -18,9 +18,9 @@ constexpr std::size_t kSpareBytes = 512;
 }  // namespace
 
 // The first message of a cycle names this statement. Where the server lacks it, it is parsed anew there.
-void Session::begin_keeping(const StatementRef& statement) {
+void Session::begin_keeping(const ClientStatements::Entry& entry) {
   if (running_again_ || tx_ != TxStatus::Idle || !ledger_.only_setup()) return;
-  if (server_->statements.look_up(statement->id, statement->epoch) != ServerStatements::Has::Yes) return;
+  if (server_->statements.look_up(entry.statement->id, entry.oldest()) != ServerStatements::Has::Yes) return;
   keeping_ = true;
 }
 
@@ -50,9 +50,13 @@ void Session::forget_cycle() noexcept {
   running_again_ = false;
 }
 
-// The request at the head has failed because its plan is outdated. True: the client is not told, its cycle is
-// sent again when the server has read up to a Sync.
+// The request at the head has failed because its plan is outdated; it may be the comparison that a Bind waits
+// for. True: the client is not told, its cycle is sent again when the server has read up to a Sync.
 bool Session::send_again(Actions& out) {
+  if (keeping_ && kept_.empty() && stalled_) {  // that Bind
+    kept_.swap(client_part_);
+    stalled_ = false;
+  }
   if (kept_.empty() || client_gone_ || copy_bound_) return false;
   again_.swap(kept_);
   drop_kept();

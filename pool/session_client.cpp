@@ -179,7 +179,7 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
       on_copy_end(whole, out);
       break;
     case 'E':
-      on_execute();
+      on_execute(whole);
       ++events_.queries;
       pass(whole, out);
       break;
@@ -241,11 +241,13 @@ bool Session::on_function_call(Bytes whole, Actions& out) {
 
 void Session::expect(Request request, Reply reply) { ledger_.push({request, reply}); }
 
-void Session::on_execute() {
+void Session::on_execute(Bytes whole) {
   open_cycle();
   alone_flushed_ = false;
   reset_ran_ = resets_ != 0;
-  if (deallocates_bound_.empty()) return expect(Request::Execute);
+  const bool deallocates =
+      !deallocates_bound_.empty() && protocol::Reader(whole.subspan(5)).cstr() == deallocates_portal_;
+  if (!deallocates) return expect(Request::Execute);
   const auto name = std::exchange(deallocates_bound_, {});
   const auto id = std::exchange(stands_for_bound_, StatementId::None);
   server_->statements.remove(id);
@@ -292,6 +294,7 @@ bool Session::creates_temporary() const noexcept {
 void Session::use(const Traits& t) noexcept {
   suspect_ |= t.pins & ~static_cast<std::uint32_t>(Pin::OwnNames);  // switch_names() has noted that
   local_settings_ |= t.local;
+  local_names_ |= t.shadows;
   resets_ |= t.resets;
   // A COMMIT that is outstanding is never cancelled, also if a new block follows it.
   if (t.commits || t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
@@ -299,7 +302,7 @@ void Session::use(const Traits& t) noexcept {
   if (t.copy) copy_bound_ = true;
   hold_next_ |= t.alone || t.resets != 0;
   if (t.local) settings_move_ = true;
-  if (t.local || (t.pins & kSettingPins) != 0) {  // what is parsed from here on is a case of its own
+  if (t.local || t.shadows || (t.pins & kPrivatePins) != 0) {  // what is parsed now is a case of its own
     fingerprint_ = nullptr;
     fingerprint_known_ = false;
   }

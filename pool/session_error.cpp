@@ -91,7 +91,8 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   auto theirs = last ? std::string_view(last_bound_) : statements_->name_of(failed.statement);
   for (std::size_t i = 0; theirs.empty() && i < ledger_.size(); ++i) {  // closed by now, further on
     const auto* change = ledger_.at(i).change.get();
-    if (change && change->before && change->before->id == failed.statement) theirs = change->name;
+    const auto* before = change ? change->before.statement.get() : nullptr;
+    if (before && before->id == failed.statement) theirs = change->name;
   }
   std::string text(protocol::as_text(whole));
   for (auto at = text.find(ours); at != std::string::npos; at = text.find(ours, at + theirs.size())) {
@@ -102,17 +103,19 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   out.copy(Do::ToClient, renamed);
 }
 
-// The plan of a statement returns other columns than before: every server's copy is outdated, and so is the
-// description that clients have (product.md §5).
+// The plan of a statement returns other columns than before (product.md §5). Or somebody's function has
+// dropped what we prepared here, and perhaps not only this. True: the same request may succeed once the text
+// has been parsed anew.
 bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
   if (failed.statement == StatementId::None) return false;
   if (failed.request != Request::Bind && failed.request != Request::DescribeStatement) return false;
-  if (e.code == "26000") return server_->statements.remove(failed.statement), false;
-  if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return false;
-  if (auto* s = store_->find(failed.statement)) {
-    ++s->epoch;
-    s->shape = 0;
+  if (e.code == "26000") {
+    server_->statements.outdate_all();
+    server_->require(CleanUp::Everything);
+    return true;
   }
+  if (e.code != "0A000" || e.message.find(kStalePlan) == std::string_view::npos) return false;
+  if (auto* s = store_->find(failed.statement)) note_change(*s);
   return true;
 }
 
@@ -139,6 +142,9 @@ void Session::undo(Expected& e) {
       if (server_->unnamed_sequence == e.unnamed) server_->unnamed_sequence = 0;
       if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
     }
+  }
+  if (e.request == Request::DescribeStatement || e.request == Request::DescribePortal) {
+    server_->statements.set_known(e.statement, Known::Nothing);
   }
   if (e.renames && !e.setup) own_names_ = false;
   if (e.request == Request::Close && e.statement == StatementId::Replay) {

@@ -115,7 +115,7 @@ bool Session::parse_own(const protocol::ParseView& p, Bytes whole, Actions& out)
   const bool too_many = !statements().find(name) && statements().size() >= options_->max_client_statements;
   StatementRef statement;
   const auto tail = whole.subspan(5 + p.name.size() + 1);
-  if (!too_many) statement = store_->intern(tail, fingerprint(), scan(p.query));
+  if (!too_many) statement = store_->intern(scope_, tail, fingerprint(), scan(p.query));
   ++events_.parses;
   open_cycle();
   if (!statement) return refuse_statements(too_many, out), true;

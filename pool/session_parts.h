@@ -14,6 +14,9 @@ inline constexpr std::string_view kPrivate = "sidepool.private";
 // PostgreSQL only logs this; its client would be left to guess.
 inline constexpr std::string_view kBadLength = "invalid message length";
 
+// What makes them decides what a text means, and only this client's.
+inline constexpr std::uint32_t kPrivatePins = kSettingPins | static_cast<std::uint32_t>(Pin::TempObject);
+
 inline constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL tells no more apart
 
 // A Parse with the body of another one behind its name.

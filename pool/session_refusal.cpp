@@ -83,6 +83,7 @@ void Session::refused_cycle(char type, Bytes body, Actions& out) {
   switch (type) {
     case 'Q':
       if (refusal_->extended && refusal_->told) return;  // skipped with everything else up to the Sync
+      forget_unnamed();
       note(text_->scanner.finish().tx);
       refuse_once(out);
       return end_refused_cycle(out);
@@ -94,6 +95,8 @@ void Session::refused_cycle(char type, Bytes body, Actions& out) {
       return end_refused_cycle(out);
     case 'P': {
       const auto verb = text_->scanner.finish().tx;
+      // PostgreSQL drops the old one before it looks at the text; behind an error it reads neither.
+      if (text_->name.empty() && !refusal_->told) forget_unnamed();
       if (text_->name.empty()) refusal_->unnamed = verb;
       refusal_->named = text_->name.substr(0, 63);
       refusal_->named_verb = verb;
@@ -160,6 +163,7 @@ void Session::failed_transaction(char type, Bytes body, Actions& out) {
                               protocol::Effect::Unsure)) {
     return fatal(kCannotTell, out);
   }
+  if (type == 'Q' || (type == 'P' && text_->name.empty())) forget_unnamed();
   switch (type) {
     case 'Q':
       if (ends) {

@@ -63,7 +63,7 @@ void Session::on_server(Bytes& in, Actions& out) {
 }
 
 void Session::server_message(const Slice& s, Actions& out) {
-  if (looked_at(s.type) || (s.type == 'T' && describes_next())) {
+  if (looked_at(s.type) || ((s.type == 'T' || s.type == 't') && describes_next())) {
     if (s.first && s.last) return whole_reply(s.type, s.bytes, out);
     if (s.body_size > kWholeReply) return lose_order(out);
     server_part_.insert(server_part_.end(), s.bytes.begin(), s.bytes.end());
@@ -131,11 +131,11 @@ void Session::complete(char type, Bytes whole, Actions& out) {
     }
   }
   if (e.reply == Reply::Forward && (type == 'I' || type == 's' || type == 'V')) note_success({}, e.request);
-  if (type == 'T' || type == 'n') note_shape(e, type, whole);
+  if (type == 't' || type == 'T' || type == 'n') note_shape(e, type, whole);
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
   if (shown && !replaced) pass_back(whole, out);
-  if (e.request == Request::Query) return;  // ReadyForQuery ends it
+  if (e.request == Request::Query || type == 't') return;  // ReadyForQuery or the rows' description ends it
   if (e.change && statements_) statements_->confirm(*e.change);
   if (!e.setup) drop_kept();
   ledger_.pop();
@@ -229,11 +229,12 @@ void Session::end_of_transaction(Actions& out) {
   commit_seen_ = may_have_committed_ = block_begun_ = false;
   if (!last) return;
   suspect_ = 0;
+  local_names_ = false;
   if (std::exchange(local_settings_, false)) {
     fingerprint_ = nullptr;
     fingerprint_known_ = false;
   }
-  if ((pins_ & kSettingPins) != 0) return;
+  if ((pins_ & kPrivatePins) != 0) return;
   for (const auto id : parsed_unclear_) server_->statements.outdate(id);
   parsed_unclear_.clear();
 }

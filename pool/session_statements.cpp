@@ -16,19 +16,20 @@ ClientStatements& Session::statements() {
   return *statements_;
 }
 
+// Settings that nothing reports, temporary objects, objects of a transaction that is still open: what the
+// client parses now may mean something else than the same text of anybody else, or of its own at another
+// time.
+bool Session::parses_apart() const noexcept {
+  return local_settings_ || local_names_ || ((pins_ | suspect_) & kPrivatePins) != 0;
+}
+
 // Under which settings a Parse of this client runs now.
 const Settings& Session::fingerprint() {
-  if (local_settings_ || ((pins_ | suspect_) & kSettingPins) != 0) {
-    if (!find(fingerprint_, kPrivate)) {
-      auto unknown = std::make_shared<SettingSet>();
-      unknown->set(kPrivate, "");
-      fingerprint_ = std::move(unknown);
-    }
-    fingerprint_known_ = false;
-  } else if (!fingerprint_known_) {
-    fingerprint_ = store_->fingerprint_of(overrides_);
-    fingerprint_known_ = true;
-  }
+  const bool apart = parses_apart();
+  if (fingerprint_known_ && apart == (find(fingerprint_, kPrivate) != nullptr)) return fingerprint_;
+  fingerprint_ = store_->fingerprint_of(overrides_);
+  if (apart) fingerprint_ = with(fingerprint_, kPrivate, "");  // equal to no other one
+  fingerprint_known_ = true;
   return fingerprint_;
 }
 
@@ -40,7 +41,7 @@ bool Session::parse_named(std::string_view full_name, Bytes tail, const protocol
   const bool existing = statements().find(name) != nullptr;
   const bool too_many = !existing && statements().size() >= options_->max_client_statements;
   StatementRef statement;
-  if (!too_many) statement = store_->intern(tail, fingerprint(), scanned);
+  if (!too_many) statement = store_->intern(scope_, tail, fingerprint(), scanned);
   if (statement && unsettled(statement)) return false;
   ++events_.parses;
   open_cycle();
@@ -57,26 +58,15 @@ bool Session::parse_twice(std::string_view name, const StatementRef& statement, 
   return true;
 }
 
+// Even where the server has a copy the text is parsed again: objects that its names mean may have come since.
 bool Session::parse_once(std::string_view name, const StatementRef& statement, Actions& out) {
+  const auto* bound = statements().find(last_bound_);
+  if (bound && bound->statement == statement) last_bound_.clear();  // its portals are of the copy before
   auto change = statements().add(name, statement, cycle_);
-  const auto has = server_->statements.look_up(statement->id, statement->epoch);
-  if (has != ServerStatements::Has::Yes) {
-    if (has == ServerStatements::Has::Stale) close_stale(statement->id, out);
-    send_parse(*statement, Reply::Forward, std::move(change), out);
-  } else if (may_invent()) {
-    auto made = std::make_unique<Buffer>();
-    protocol::parse_complete(*made);
-    ledger_.push(
-        {Request::Parse, Reply::Invent, false, StatementId::None, std::move(change), std::move(made)});
-    answer_invented(out);
-  } else {
-    // The transaction has failed or may have by now: PostgreSQL itself has to say so. The unnamed statement
-    // is free for that, since a client's own is prepared again where it is missing.
-    server_->unnamed_sequence = 0;
-    out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(statement->tail)); });
-    ledger_.push({Request::Parse, Reply::Forward, false, StatementId::None, std::move(change)});
-    wrote_ = true;
+  if (server_->statements.look_up(statement->id, statement->generation) != ServerStatements::Has::No) {
+    close_stale(statement->id, out);
   }
+  send_parse(*statement, Reply::Forward, std::move(change), out);
   return true;
 }
 
@@ -188,17 +178,22 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   }
   if (head && name.empty() && (resets_too_soon(unnamed_traits_) || must_not_end_setup(unnamed_traits_)))
     return false;
+  if (head && name.empty() && check_unnamed(out)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   const bool first = whole && !cycle_open_;
   open_cycle();
   last_bound_.clear();
-  deallocates_bound_.clear();
+  if (head && head->portal == deallocates_portal_) deallocates_bound_.clear();
   if (head && name.empty()) {
     ensure_unnamed(out);
     use(unnamed_traits_);
-    deallocates_bound_ = unnamed_deallocates_;
-    stands_for_bound_ = unnamed_stands_for_;
+    if (!unnamed_deallocates_.empty()) {
+      deallocates_bound_ = unnamed_deallocates_;
+      deallocates_portal_ = head->portal;
+      stands_for_bound_ = unnamed_stands_for_;
+    }
   }
+  if (head && name.empty() && unnamed_misled_) return fail_by_old_description(whole, out);
   if (!entry) {
     if (mapped && rewrites() && (store_->ours(name) || !sql_may_have_prepared())) {
       if (!whole) passing_ = Passing::Drop;
@@ -211,21 +206,17 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     return true;
   }
   const auto statement = entry->statement;
-  if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
-    if (outdated_ == Outdated::Described) entry->described_epoch = 0;
+  if (entry->misled()) {
+    if (outdated_ == Outdated::Described) entry->described = 0;
     if (outdated_ == Outdated::Unknown && whole && put_off(part)) return true;
   }
-  if (entry->described_epoch != 0 && entry->described_epoch != statement->epoch) {
-    // The client reads rows by a description from before the change; drivers react to this code.
-    if (!whole) passing_ = Passing::Drop;
-    fail_instead("0A000", "cached plan must not change result type", out, "RevalidateCachedQuery");
-    return true;
-  }
-  if (entry->described_epoch != 0 && check_shape(statement, out)) return false;
-  if (first) begin_keeping(statement);
-  ensure_on_server(statement, out);
+  if (entry->misled()) return fail_by_old_description(whole, out);
+  if (first) begin_keeping(*entry);
+  if (entry->described != 0 && check_shape(name, *entry, out)) return false;
+  ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
   last_bound_ = name;
+  last_portal_ = head->portal;
   const auto server_name = store_->name_of(statement->id);
   out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
@@ -248,9 +239,10 @@ bool Session::on_describe(Bytes whole, Actions& out) {
   const auto request = statement ? Request::DescribeStatement : Request::DescribePortal;
   if (statement && name.empty()) ensure_unnamed(out);
   if (entry) {
-    if (first) begin_keeping(entry->statement);
-    ensure_on_server(entry->statement, out);
-    entry->described_epoch = entry->statement->epoch;
+    if (first) begin_keeping(*entry);
+    ensure_on_server(*entry, out);
+    entry->describe(Known::All);
+    server_->statements.set_known(entry->statement->id, Known::All);
     out.compose(Do::ToServer,
                 [&](Buffer& own) { protocol::describe(own, 'S', store_->name_of(entry->statement->id)); });
     ledger_.push({request, Reply::Forward, false, entry->statement->id, nullptr,
@@ -262,17 +254,24 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     fail_instead("26000", "prepared statement \"" + std::string(t->name) + "\" does not exist", out);
     return true;
   }
-  if (t && t->kind == 'P' && !last_bound_.empty()) {
-    if (auto* bound = statements().find(last_bound_)) {
-      bound->described_epoch = bound->statement->epoch;
-      ledger_.push({request, Reply::Forward, false, bound->statement->id, nullptr,
-                    std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
-      pass(whole, out);
-      return true;
-    }
-  }
+  const bool bound = t && t->kind == 'P' && !last_bound_.empty() && t->name == last_portal_;
+  if (bound && describe_bound()) return pass(whole, out), true;
   expect(request);
+  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed_sequence_;
   pass(whole, out);
+  return true;
+}
+
+// Describe of the portal bound last. True: its reply is expected.
+bool Session::describe_bound() {
+  auto* bound = statements().find(last_bound_);
+  if (!bound) return false;
+  const auto id = bound->statement->id;
+  bound->describe(Known::Rows);
+  if (server_->statements.known(id) >= Known::Rows) return false;  // PostgreSQL lets none change
+  server_->statements.set_known(id, Known::Rows);
+  ledger_.push({Request::DescribePortal, Reply::Forward, false, id, nullptr,
+                std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
   return true;
 }
 
@@ -304,18 +303,17 @@ bool Session::on_close(Bytes whole, Actions& out) {
 }
 
 // Before a request that names this statement.
-void Session::ensure_on_server(const StatementRef& statement, Actions& out) {
-  const auto has = server_->statements.look_up(statement->id, statement->epoch);
+void Session::ensure_on_server(const ClientStatements::Entry& entry, Actions& out) {
+  const auto& statement = *entry.statement;
+  const auto has = server_->statements.look_up(statement.id, entry.oldest());
   if (has == ServerStatements::Has::Yes) return;
-  if (has == ServerStatements::Has::Stale) close_stale(statement->id, out);
+  if (has == ServerStatements::Has::Stale) close_stale(statement.id, out);
   ++events_.reparses;
-  parse_under(statement->fingerprint, out, true);
-  send_parse(*statement, Reply::Swallow, nullptr, out);
-  // Under settings that are not known it is nobody's but this transaction's.
-  if (find(fingerprint(), kPrivate) && statement->fingerprint != fingerprint_) {
-    parsed_unclear_.push_back(statement->id);
-  }
-  parse_under(statement->fingerprint, out, false);
+  parse_under(statement.fingerprint, out, true);
+  send_parse(statement, Reply::Swallow, nullptr, out);
+  // What it means here and now is nobody's but this transaction's.
+  if (parses_apart() && statement.fingerprint != fingerprint()) parsed_unclear_.push_back(statement.id);
+  parse_under(statement.fingerprint, out, false);
 }
 
 void Session::close_stale(StatementId id, Actions& out) {
@@ -324,8 +322,7 @@ void Session::close_stale(StatementId id, Actions& out) {
 }
 
 void Session::evict_statements(Actions& out) {
-  // What was parsed under settings that are not known cannot be parsed the same way again.
-  if (local_settings_ || ((pins_ | suspect_) & kSettingPins) != 0) return;
+  if (parses_apart()) return;  // what was parsed there cannot be parsed the same way again
   for (;;) {
     const auto old = server_->statements.evict(options_->max_server_statements);
     if (old == StatementId::None) return;
@@ -334,32 +331,25 @@ void Session::evict_statements(Actions& out) {
 }
 
 // Literals are converted when a statement is parsed, so a Parse that is repeated runs under the settings of
-// the first one. Begins or ends that, where those differ from the client's settings now.
+// the first one. Begins or ends that, where those differ from the client's settings now. What a pin hides is
+// left alone; what is reported is known, but not to be set beside a SET LOCAL, which would outlive its
+// transaction then.
 void Session::parse_under(const Settings& wanted, Actions& out, bool begin) {
-  if (wanted == fingerprint() || find(wanted, kPrivate)) return;
-  Settings now = fingerprint_;
-  const bool pinned = find(now, kPrivate) != nullptr;
-  if (pinned) {
-    // What a pin hides is left alone. What is reported is known, but not to be set beside a SET LOCAL, which
-    // would outlive its transaction then.
-    if (local_settings_ || (suspect_ & kSettingPins) != 0) return;
-    now = store_->fingerprint_of(overrides_);
-    if (wanted == now) return;
-  }
+  if (wanted == fingerprint() || local_settings_ || (suspect_ & kSettingPins) != 0) return;
+  const bool hidden = find(wanted, kPrivate) || (pins_ & kSettingPins) != 0;
+  const auto& from = begin ? fingerprint_ : wanted;
+  const auto& to = begin ? wanted : fingerprint_;
   SettingSet values;
-  const auto& target = begin ? wanted : now;
-  const auto& other = begin ? now : wanted;
-  if (other) {
-    for (const auto& entry : *other) {
-      const auto* base = find(server_->base, entry.first);
-      if (base) values.set(entry.first, *base);
-    }
+  for (const auto& [name, value] : from ? *from : SettingSet{}) {
+    const auto* base = find(server_->base, name);
+    if (base && !find(to, name)) values.set(name, *base);
   }
-  if (target) {
-    for (const auto& entry : *target) {
-      if (!pinned || find(server_->base, entry.first)) values.set(entry.first, entry.second);
-    }
+  for (const auto& [name, value] : to ? *to : SettingSet{}) {
+    const auto* now = find(from, name);
+    if (now && *now == value) continue;
+    if (!hidden || find(server_->base, name)) values.set(name, value);
   }
+  values.erase(kPrivate);
   if (!values.empty()) set_within_cycle(values, out);
 }
 
@@ -369,7 +359,7 @@ void Session::send_parse(const Statement& statement, Reply reply,
     put_parse(own, store_->name_of(statement.id), protocol::as_bytes(statement.tail));
   });
   ledger_.push({Request::Parse, reply, false, statement.id, std::move(change)});
-  server_->statements.add(statement.id, statement.epoch);
+  server_->statements.add(statement.id, statement.generation);
   wrote_ = true;
   evict_statements(out);
 }

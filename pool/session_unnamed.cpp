@@ -12,6 +12,8 @@ void Session::forget_unnamed() noexcept {
   unnamed_kind_ = Unnamed::None;
   unnamed_deallocates_.clear();
   unnamed_stands_for_ = StatementId::None;
+  unnamed_told_ = {};
+  unnamed_misled_ = false;
 }
 
 // Whether the server has read this client's last text is not known before an earlier cycle has been answered.
@@ -22,15 +24,14 @@ bool Session::unnamed_unsettled() {
   }
   if (unnamed_deallocates_.empty() || !rewrites()) return false;
   if (statements().undecided(unnamed_deallocates_, cycle_)) return true;
-  const auto target = unnamed_target();
-  return target && unsettled(target);
+  const auto* target = unnamed_target();
+  return target && unsettled(target->statement);
 }
 
 // The statement that an unnamed DEALLOCATE is about now, if it is a protocol-level one under a name of ours.
-StatementRef Session::unnamed_target() {
+const ClientStatements::Entry* Session::unnamed_target() {
   if (unnamed_deallocates_.empty() || !rewrites()) return nullptr;
-  const auto* e = statements().find(unnamed_deallocates_);
-  return e ? e->statement : nullptr;
+  return statements().find(unnamed_deallocates_);
 }
 
 // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
@@ -69,11 +70,11 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
   server_->unnamed_session = id_;
   server_->unnamed_sequence = ++unnamed_sequence_;
   if (deallocates) unnamed_deallocates_ = result.deallocate_name();
-  const auto target = unnamed_target();
+  const auto* target = unnamed_target();
   if (target) {
-    unnamed_stands_for_ = target->id;
-    ensure_on_server(target, out);
-    put_unnamed_deallocate(*target, tail, out);
+    unnamed_stands_for_ = target->statement->id;
+    ensure_on_server(*target, out);
+    put_unnamed_deallocate(*target->statement, tail, out);
     wrote_ = true;
   }
   Expected parse{Request::Parse};
@@ -87,10 +88,10 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
 void Session::ensure_unnamed(Actions& out) {
   if (options_->mode == Mode::Session) return;
   const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_sequence_;
-  const auto target = unnamed_target();  // DEALLOCATE looks for the name when it runs
-  const auto stands_for = target ? target->id : StatementId::None;
+  const auto* target = unnamed_target();  // DEALLOCATE looks for the name when it runs
+  const auto stands_for = target ? target->statement->id : StatementId::None;
   const bool same = unnamed_stands_for_ == stands_for || unnamed_kind_ != Unnamed::Kept;
-  if (target) ensure_on_server(target, out);
+  if (target) ensure_on_server(*target, out);
   if (unnamed_kind_ != Unnamed::None && there && same) return;
   if (unnamed_kind_ != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
     unnamed_kind_ = Unnamed::None;
@@ -103,7 +104,7 @@ void Session::ensure_unnamed(Actions& out) {
   unnamed_stands_for_ = stands_for;
   parse_under(unnamed_fingerprint_, out, true);
   if (target) {
-    put_unnamed_deallocate(*target, unnamed_, out);
+    put_unnamed_deallocate(*target->statement, unnamed_, out);
   } else {
     out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_); });
   }

@@ -1,10 +1,37 @@
 // pool/statements.cpp -- see statements.h.
 #include "pool/statements.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
 namespace sidepool::pool {
+
+namespace {
+
+bool in_word(char c) noexcept {
+  const auto u = static_cast<unsigned char>(c);
+  return u >= 0x80 || (u >= '0' && u <= '9') || (u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || u == '_';
+}
+
+// 'now'::timestamptz and its kin become a constant when they are parsed. Doubt goes towards them, but now()
+// is another thing and frequent.
+bool may_name_its_moment(std::string_view tail) noexcept {
+  static constexpr std::array<std::string_view, 4> kMoments{"now", "today", "tomorrow", "yesterday"};
+  const auto text = tail.substr(0, tail.find('\0'));
+  for (std::size_t at = 0, end = 0; at < text.size(); at = end + 1) {
+    for (end = at; end < text.size() && in_word(text[end]);) ++end;
+    const auto word = text.substr(at, end - at);
+    const bool moment = std::any_of(kMoments.begin(), kMoments.end(),
+                                    [word](std::string_view m) { return same_name(m, word); });
+    if (!moment) continue;
+    const auto next = text.find_first_not_of(" \t\r\n", end);
+    if (next == std::string_view::npos || text[next] != '(') return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 StatementStore::StatementStore(std::string_view token, WorkerId worker, std::size_t memory)
     : prefix_("sidepool_" + std::string(token) + "_"),
@@ -17,20 +44,27 @@ bool StatementStore::reserve(std::size_t bytes) noexcept {
   return true;
 }
 
-StatementRef StatementStore::intern(Bytes tail, const Settings& fingerprint,
+StatementRef StatementStore::intern(const StatementScope& scope, Bytes tail, const Settings& fingerprint,
                                     const protocol::ScanResult& scan) {
   const auto text = protocol::as_text(tail);
-  if (const auto at = by_text_.find({text, fingerprint.get()}); at != by_text_.end())
-    return at->second.lock();
+  const auto at = by_text_.find({text, fingerprint.get(), scope});
+  const bool known = at != by_text_.end();
+  if (known) {
+    if (auto s = at->second.lock(); s->scan.effects == scan.effects && s->scan.tx == scan.tx) return s;
+  }
   if (!reserve(text.size())) return nullptr;
   auto* made = new Statement{StatementId{++last_id_}, std::string(text), fingerprint, scan};
-  StatementRef ref(made, [this](Statement* s) { forget(s); });
-  by_text_.emplace(Key{made->tail, fingerprint.get()}, ref);
+  StatementRef ref(made, [this, scope](Statement* s) { forget(s, scope); });
+  by_id_.emplace(made->id, made);
+  if (!known && !may_name_its_moment(text)) by_text_.emplace(Key{made->tail, fingerprint.get(), scope}, ref);
   return ref;
 }
 
-void StatementStore::forget(Statement* s) noexcept {
-  by_text_.erase({s->tail, s->fingerprint.get()});
+void StatementStore::forget(Statement* s, const StatementScope& scope) noexcept {
+  const auto at = by_text_.find({s->tail, s->fingerprint.get(), scope});
+  const bool shared = at != by_text_.end() && at->first.tail.data() == s->tail.data();
+  if (shared) by_text_.erase(at);
+  by_id_.erase(s->id);
   give_back(s->tail.size());
   delete s;
 }
@@ -63,10 +97,8 @@ std::string StatementStore::name_of(StatementId id) const {
 }
 
 Statement* StatementStore::find(StatementId id) noexcept {
-  for (const auto& [key, ref] : by_text_) {
-    if (const auto s = ref.lock(); s && s->id == id) return s.get();
-  }
-  return nullptr;
+  const auto at = by_id_.find(id);
+  return at == by_id_.end() ? nullptr : at->second;
 }
 
 ClientStatements::Entry* ClientStatements::find(std::string_view name) noexcept {
@@ -82,12 +114,9 @@ bool ClientStatements::undecided(std::string_view name, std::uint32_t cycle) con
 std::unique_ptr<ClientStatements::Change> ClientStatements::add(std::string_view name, StatementRef statement,
                                                                 std::uint32_t cycle) {
   auto& e = by_name_[std::string(name)];
-  auto change =
-      std::make_unique<Change>(Change{std::string(name), std::move(e.statement), e.described_epoch});
-  e.statement = std::move(statement);
-  e.described_epoch = 0;
-  ++e.pending;
-  e.cycle = cycle;
+  auto change = std::make_unique<Change>(Change{std::string(name), e});
+  const auto parsed = statement ? ++statement->generation : 0;
+  e = {std::move(statement), parsed, 0, Known::Nothing, e.pending + 1, cycle};
   return change;
 }
 
@@ -107,9 +136,10 @@ void ClientStatements::confirm(const Change& c) {
 void ClientStatements::take_back(Change& c) {
   const auto at = by_name_.find(c.name);
   if (at == by_name_.end()) return;  // a DISCARD ALL between has forgotten everything
-  at->second.statement = std::move(c.before);
-  at->second.described_epoch = c.described_before;
-  if (at->second.pending > 0) --at->second.pending;
+  auto& e = at->second;
+  c.before.pending = e.pending > 0 ? e.pending - 1 : 0;
+  c.before.cycle = e.cycle;
+  e = std::move(c.before);
   drop_if_done(c.name);
 }
 
@@ -125,18 +155,33 @@ void ClientStatements::drop_if_done(const std::string& name) {
   if (at != by_name_.end() && at->second.pending == 0 && !at->second.statement) by_name_.erase(at);
 }
 
-ServerStatements::Has ServerStatements::look_up(StatementId id, std::uint32_t epoch) noexcept {
-  const auto at = by_id_.find(id);
-  if (at == by_id_.end()) return Has::No;
-  if (at->second->epoch != epoch) return Has::Stale;
-  order_.splice(order_.end(), order_, at->second);
+ServerStatements::Has ServerStatements::look_up(StatementId id, Generation oldest) noexcept {
+  auto item = order_.end();
+  if (!order_.empty() && order_.back().id == id) {  // as for most requests, which come in a row
+    --item;
+  } else if (const auto at = by_id_.find(id); at != by_id_.end()) {
+    item = at->second;
+  }
+  if (item == order_.end()) return Has::No;
+  if (item->generation < oldest) return Has::Stale;
+  order_.splice(order_.end(), order_, item);
   return Has::Yes;
 }
 
-void ServerStatements::add(StatementId id, std::uint32_t epoch) {
+void ServerStatements::add(StatementId id, Generation generation) {
   remove(id);
-  order_.push_back({id, epoch});
+  order_.push_back({id, generation});
   by_id_.emplace(id, std::prev(order_.end()));
+}
+
+Known ServerStatements::known(StatementId id) const noexcept {
+  if (!order_.empty() && order_.back().id == id) return order_.back().known;
+  const auto at = by_id_.find(id);
+  return at == by_id_.end() ? Known::Nothing : at->second->known;
+}
+
+void ServerStatements::set_known(StatementId id, Known what) noexcept {
+  if (const auto at = by_id_.find(id); at != by_id_.end()) at->second->known = what;
 }
 
 void ServerStatements::remove(StatementId id) noexcept {
@@ -147,7 +192,11 @@ void ServerStatements::remove(StatementId id) noexcept {
 }
 
 void ServerStatements::outdate(StatementId id) noexcept {
-  if (const auto at = by_id_.find(id); at != by_id_.end()) at->second->epoch = 0;
+  if (const auto at = by_id_.find(id); at != by_id_.end()) at->second->generation = 0;
+}
+
+void ServerStatements::outdate_all() noexcept {
+  for (auto& item : order_) item.generation = 0;
 }
 
 StatementId ServerStatements::evict(std::size_t limit) noexcept {

@@ -102,6 +102,7 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   t.pins &= ~returns(scan);
   t.local = scan.effects.has_any(Effect::SetLocal | Effect::SetSession | Effect::SetConfigCall |
                                  Effect::DoOrCall | Effect::Reset | Effect::ResetAll | Effect::DiscardAll);
+  t.shadows = scan.effects.has_any(Effect::Ddl | Effect::TempObject | Effect::TempOnCommitDrop);
   t.alone = scan.effects.has_any(Effect::DiscardAll | Effect::DeallocateAll);
   t.copy = scan.effects.has(Effect::CopyVerb);
   t.commits = scan.effects.has_any(Effect::Commit | Effect::TwoPhase);

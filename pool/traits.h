@@ -80,6 +80,7 @@ struct Traits {
   std::uint32_t pins = 0;  // bits of Pin, if the statement succeeds
   protocol::TxVerb tx = protocol::TxVerb::None;
   bool local = false;       // changes settings in a way that ParameterStatus may not show
+  bool shadows = false;     // until its transaction ends, names may mean objects that nobody else sees
   bool copy = false;        // COPY: the server may turn to COPY-in
   bool commits = false;     // runs a COMMIT, whatever the text ends with
   bool ends_block = false;  // runs, or may run, what a failed transaction block carries out

@@ -150,7 +150,8 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
     if (known && application) known = pool::with(*known, "application_name", name);
   }
   options_ = up.options;
-  session_.emplace(id(), *options_, worker_.statements(), std::move(reported));
+  session_.emplace(id(), *options_, worker_.statements(), std::move(reported),
+                   pool::StatementScope{pool.id, startup_id_});
   session_->set_client_pid(pid());
   auto& actions = worker_.actions();
   actions.clear();

@@ -1,5 +1,7 @@
 """tests/e2e/test_prepared.py -- prepared statements on a real PostgreSQL: SQL that sees their names, plans that change,
 long messages of clients that have no server."""
+import struct
+
 import psycopg2
 import pytest
 
@@ -124,6 +126,94 @@ def test_a_changed_plan_and_psycopg2(pooler, postgres):
     cursor.execute("select * from wide")
     assert [c.name for c in cursor.description] == ["a", "b"]
     connection.close()
+
+
+def run(w, name):
+    """The values of the first column that a prepared statement returns."""
+    w.send(bind(name) + EXECUTE + SYNC)
+    replies = w.read_until("Z")
+    assert "E" not in [kind for kind, _ in replies], replies
+    return [body[6:].decode() for kind, body in replies if kind == "D"]
+
+
+def test_names_mean_what_they_do_at_the_clients_own_parse(pooler, postgres):
+    postgres.sql("create schema if not exists app authorization app; create table spot (v text); "
+                 "insert into spot values ('public'); grant select on spot to app", dbname="app")
+    early, late = raw.login(pooler)[0], raw.login(pooler)[0]
+    text = "select v from spot"
+    assert answer(early, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(early, "s") == ["public"]
+    postgres.sql("create table app.spot as select 'of the user'::text as v; alter table app.spot owner to app", dbname="app")
+    assert answer(late, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(late, "s") == ["of the user"]
+    postgres.sql("drop table app.spot", dbname="app")
+    assert run(late, "s") == ["public"]
+
+
+def test_a_statement_for_a_temporary_table_leaves_the_other_one_alone(pooler, postgres):
+    postgres.sql("create table kept as select 'permanent' as v; grant select, delete on kept to app", dbname="app")
+    w, other = raw.login(pooler)[0], raw.login(pooler)[0]
+    raw.rows(w, "create temp table scratch (x int)")
+    assert answer(w, parse("early", "delete from kept") + SYNC) == ["1", "Z"]
+    raw.rows(w, "create temp table kept as select * from public.kept")
+    assert answer(w, parse("late", "delete from kept") + bind("late") + EXECUTE + SYNC) == ["1", "2", "C", "Z"]
+    assert postgres.sql("select v from kept", dbname="app") == [("permanent",)]
+    raw.rows(w, "discard all")
+    text = "select v from kept"
+    assert answer(other, parse("s", text) + SYNC) == ["1", "Z"]
+    raw.rows(w, "begin")
+    raw.rows(w, "create temp table kept on commit drop as select 'temporary' as v")
+    assert answer(w, parse("s", text) + SYNC) == ["1", "Z"]
+    assert run(w, "s") == ["temporary"]
+    assert run(other, "s") == ["permanent"]
+    raw.rows(w, "commit")
+
+
+def told(w, name):
+    """The types of a statement's parameters."""
+    w.send(wire.message("D", b"S" + name.encode() + b"\0") + SYNC)
+    return [struct.unpack(f"!{len(body) // 4}i", body[2:]) for kind, body in w.read_until("Z") if kind == "t"][0]
+
+
+def test_nobody_reads_rows_by_an_old_description(pooler, postgres):
+    postgres.sql("create table slim as select 1 as a; grant select on slim to app", dbname="app")
+    a, b, c = (raw.login(pooler)[0] for _ in range(3))
+    assert answer(a, parse("s", "select * from slim") + SYNC) == ["1", "Z"]
+    told(a, "s")
+    raw.rows(c, "begin")  # holds the server that has it
+    assert answer(a, bind("s") + EXECUTE + SYNC) == ["2", "D", "C", "Z"]
+    postgres.sql("alter table slim add column b text default 'new'", dbname="app")
+    assert answer(b, parse("s", "select * from slim") + bind("s") + EXECUTE + SYNC) == ["1", "2", "D", "C", "Z"]
+    assert answer(a, bind("s") + EXECUTE + SYNC) == ["E0A000", "Z"]
+    raw.rows(c, "commit")
+
+
+def test_parameters_are_not_taken_for_another_type(pooler, postgres):
+    postgres.sql("create table event (at timestamp); grant insert on event to app", dbname="app")
+    a, c = raw.login(pooler)[0], raw.login(pooler)[0]
+    assert answer(a, parse("s", "insert into event values ($1)") + SYNC) == ["1", "Z"]
+    assert told(a, "s") == (1114,)
+    postgres.sql("alter table event alter at type timestamptz using at at time zone 'UTC'", dbname="app")
+    raw.rows(c, "begin")
+    binary = wire.message("B", b"\0s\0" + struct.pack("!hhhiqh", 1, 1, 1, 8, 0, 0))
+    assert answer(a, binary + EXECUTE + SYNC) == ["E0A000", "Z"]
+    assert answer(a, wire.message("C", b"Ss\0") + parse("s", "insert into event values ($1)") + SYNC) == ["3", "1", "Z"]
+    assert told(a, "s") == (1184,)
+    raw.rows(c, "commit")
+
+
+def test_databases_share_no_statement(pooler, postgres):
+    postgres.sql("create database app2 owner app")
+    postgres.sql("create table pair (a int); grant select on pair to app", dbname="app")
+    postgres.sql("create table pair (a text, b text); grant select on pair to app", dbname="app2")
+    clients = [raw.login(pooler)[0], raw.login(pooler, dbname="app2")[0]]
+    for _ in range(2):
+        for w in clients:
+            assert answer(w, parse("s", "select * from pair") + wire.message("D", b"Ss\0") + SYNC) == ["1", "t", "T", "Z"]
+        for w in clients:
+            assert answer(w, bind("s") + EXECUTE + SYNC) == ["2", "C", "Z"]
+        for w in clients:
+            assert answer(w, wire.message("C", b"Ss\0") + SYNC) == ["3", "Z"]
 
 
 @pytest.mark.parametrize("size", [9_000, 17_000, 200_000])

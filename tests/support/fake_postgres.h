@@ -88,6 +88,12 @@ class FakePostgres {
   void change_results() {
     for (auto& [name, s] : statements_) s.stale = true;
   }
+  // What the names in a text mean to a Parse from now on.
+  void set_objects(std::string objects) { objects_ = std::move(objects); }
+  // The type of columns and parameters in texts that are parsed from now on.
+  void set_type(std::uint32_t type) { type_ = type; }
+  // As a function may do by EXECUTE 'DEALLOCATE ALL'.
+  void drop_statements() { statements_.clear(); }
   void notify(std::string_view channel) {
     const auto at = begin('A');
     put32(pid_), text(channel), text("");
@@ -98,6 +104,8 @@ class FakePostgres {
  private:
   struct Statement {
     std::string text, zone;  // zone: the TimeZone when it was parsed, as literals would be converted
+    std::string objects;     // what its names were found to mean then
+    std::uint32_t type = 0;  // of its columns, and of its parameter if it has one
     bool stale = false;
   };
   struct Portal {
@@ -167,7 +175,7 @@ class FakePostgres {
     }
     if (!implicit_) return ready();
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      Portal p{{texts[i], visible()["TimeZone"]}, {}, {}};
+      Portal p{{texts[i], visible()["TimeZone"], objects_, type_}, {}, {}};
       if (!run(p, texts.size() > 1, true)) return ready();
       if (copying_) return;
     }
@@ -190,7 +198,7 @@ class FakePostgres {
     if (!name.empty() && statements_.count(name) != 0) {
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
     }
-    statements_[name] = {query, visible()["TimeZone"], false};
+    statements_[name] = {query, visible()["TimeZone"], objects_, type_};
     protocol::parse_complete(out_);
   }
 
@@ -236,22 +244,27 @@ class FakePostgres {
       return protocol::close_complete(out_);
     }
     std::string query;
+    auto oid = type_;
     if (t->kind == 'S') {
       const auto at = statements_.find(name);
       if (at == statements_.end()) return no_statement(name);
       if (at->second.stale) return fail("0A000", "cached plan must not change result type");
       query = at->second.text;
       if (status_ == 'E' && returns_rows(query)) return aborted();
+      oid = at->second.type;
+      const bool parameter = has(query, "$1");
       const auto p = begin('t');
-      put16(0);
+      put16(parameter ? 1 : 0);
+      if (parameter) put32(oid);
       end(p);
     } else {
       const auto at = portals_.find(name);
       if (at == portals_.end()) return fail("34000", "portal \"" + name + "\" does not exist");
       query = at->second.statement.text;
+      oid = at->second.statement.type;
       if (status_ == 'E' && returns_rows(query)) return aborted();
     }
-    if (returns_rows(query)) return row_description();
+    if (returns_rows(query)) return row_description(oid);
     end(begin('n'));
   }
 
@@ -316,7 +329,7 @@ class FakePostgres {
       return copying_ = true;
     }
     if (returns_rows(query)) {
-      if (with_description) row_description();
+      if (with_description) row_description(p.statement.type);
       row(p);
       return tag("SELECT 1"), true;
     }
@@ -360,7 +373,8 @@ class FakePostgres {
       if (statements_.count(w[1]) != 0) {
         return fail("42P05", "prepared statement \"" + w[1] + "\" already exists"), false;
       }
-      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], false};
+      statements_[w[1]] = {log_.back().substr(log_.back().find(" AS ") + 4), visible()["TimeZone"], objects_,
+                           type_};
     } else if (verb == "LISTEN") {
       listens_.insert(w[1]);
     } else if (verb == "CREATE") {
@@ -548,13 +562,14 @@ class FakePostgres {
     ++done_;
     protocol::command_complete(out_, t);
   }
-  void row_description() {
+  void row_description(std::uint32_t type) {
     const auto at = begin('T');
-    put16(1), text("answer"), put32(0), put16(0), put32(25), put16(0xffff), put32(0xffffffff), put16(0);
+    put16(1), text("answer"), put32(0), put16(0), put32(type), put16(0xffff), put32(0xffffffff), put16(0);
     end(at);
   }
   void row(const Portal& p) {
     std::string value = p.statement.text + p.parameters + "|parsed in " + p.statement.zone + "|";
+    if (!p.statement.objects.empty()) value += "of " + p.statement.objects + ";";
     for (const auto& [n, v] : visible()) {
       const auto d = defaults();
       const auto at = d.find(n);
@@ -584,7 +599,8 @@ class FakePostgres {
   std::vector<std::pair<std::string, State>> savepoints_;
   std::set<std::string> temp_, listens_, temp_before_, listens_before_;
   std::vector<std::string> log_;
-  std::string refused_ = "refused", refused_text_;
+  std::string refused_ = "refused", refused_text_, objects_;
+  std::uint32_t type_ = 25;
   std::size_t copied_ = 0;
   char status_ = 'I';
   std::size_t done_ = 0;

@@ -102,6 +102,27 @@ TEST_F(Outdated, ALongCycleGetsTheError) {
   EXPECT_EQ(ask(a, run()), kRow);
 }
 
+TEST_F(Outdated, WhatAFunctionHasDroppedIsParsedAgain) {
+  auto& a = with_statement();
+  auto& b = client();
+  ask(b, join(parse("s1", "SELECT a"), describe('S', "s1"), sync(), parse("s2", "SELECT b"), sync()));
+  const auto drop = [this] {
+    for (auto& s : servers_) s.pg.drop_statements();
+  };
+  drop();
+  EXPECT_EQ(ask(a, run()), kRow);
+  EXPECT_EQ(ask(b, run()), kRow);
+  drop();
+  EXPECT_EQ(ask(b, join(describe('S', "s1"), sync())), "t T Z:I");
+  ask(b, "BEGIN");
+  ask(b, run());
+  drop();
+  EXPECT_EQ(ask(b, run()), "E:26000 Z:E") << "nothing can be sent again in a block";
+  ask(b, "ROLLBACK");
+  EXPECT_EQ(ask(b, join(bind("s2"), execute(), sync())), "2 D:SELECT b,v|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(ask(b, run()), kRow);
+}
+
 TEST_F(Outdated, LeavingAndLosingTheServerMeanwhile) {
   auto& a = with_statement();
   change();

@@ -57,6 +57,21 @@ TEST_F(Statements, CloseAndDeallocateForgetAName) {
   EXPECT_EQ(store_.size(), 0U);
 }
 
+TEST_F(Statements, ADeallocateRunsWhenItsPortalDoes) {
+  auto& a = client();
+  auto& b = client();
+  prepare(b, "s", "SELECT a");
+  prepare(a, "s", "SELECT a");
+  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "p"), bind("s"), execute("p"), sync())),
+            "1 2 2 C:DEALLOCATE Z:I");
+  EXPECT_EQ(ask(a, run("s")), "E:26000 Z:I");
+  EXPECT_EQ(ask(b, run("s")), row("SELECT a"));
+  prepare(a, "s", "SELECT a");
+  EXPECT_EQ(ask(a, join(parse("", "DEALLOCATE s"), bind("", "p"), run("s"))), "1 2 " + row("SELECT a"));
+  EXPECT_EQ(ask(a, join(execute("p"), sync())), "E:34000 Z:I");
+  EXPECT_EQ(ask(a, run("s")), row("SELECT a"));
+}
+
 TEST_F(Statements, TheLeastRecentlyUsedLeavesTheServer) {
   options_.max_server_statements = 2;
   auto& a = client();
@@ -67,7 +82,7 @@ TEST_F(Statements, TheLeastRecentlyUsedLeavesTheServer) {
   EXPECT_LE(servers_[0].pg.statements(), 2U);
 }
 
-TEST_F(Statements, OneTextIsParsedOnceForAllClients) {
+TEST_F(Statements, OneTextIsOneStatementForAllClients) {
   auto& a = client();
   auto& b = client();
   prepare(a, "mine", "SELECT x");
@@ -75,6 +90,125 @@ TEST_F(Statements, OneTextIsParsedOnceForAllClients) {
   EXPECT_EQ(servers_[0].pg.statements(), 1U);
   EXPECT_EQ(ask(b, run("yours")), row("SELECT x"));
   EXPECT_EQ(ask(b, run("mine")), "E:26000 Z:I");
+}
+
+TEST_F(Statements, NamesMeanWhatTheyDoAtTheClientsOwnParse) {
+  auto& a = client();
+  auto& b = client();
+  prepare(a, "s", "SELECT x");
+  servers_[0].pg.set_objects("the new schema");
+  prepare(b, "s", "SELECT x");
+  static const auto kNew = "2 D:SELECT x,v|parsed in UTC|of the new schema; C:SELECT 1 Z:I";
+  EXPECT_EQ(ask(b, run("s")), kNew);
+  EXPECT_EQ(ask(a, run("s")), kNew) << "a newer copy will do, as after an invalidation";
+  EXPECT_EQ(a.session.take_events().reparses, 0U);
+}
+
+TEST_F(Statements, ACopyFromBeforeTheClientsParseIsParsedAgain) {
+  auto& a = client();
+  auto& b = client();
+  prepare(a, "s", "SELECT x");
+  avoid_ = &servers_[0];
+  prepare(b, "s", "SELECT x");
+  avoid_ = &servers_[1];
+  servers_[0].pg.set_objects("the new schema");
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x"));
+  EXPECT_EQ(ask(b, run("s")), "2 D:SELECT x,v|parsed in UTC|of the new schema; C:SELECT 1 Z:I");
+  EXPECT_EQ(b.session.take_events().reparses, 1U);
+  ask(b, run("s"));
+  EXPECT_EQ(b.session.take_events().reparses, 0U);
+}
+
+TEST_F(Statements, AParseThatFailsLeavesTheOthersTheirs) {
+  auto& a = client();
+  auto& b = client();
+  prepare(a, "s", "SELECT x");
+  prepare(b, "s", "SELECT x");
+  servers_[0].pg.refuse_text("SELECT x");
+  EXPECT_EQ(prepare(b, "t", "SELECT x"), "E:42P01 Z:I");
+  servers_[0].pg.refuse_text("");
+  EXPECT_EQ(ask(b, run("t")), "E:26000 Z:I");
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x"));
+  EXPECT_EQ(ask(b, run("s")), row("SELECT x"));
+}
+
+TEST_F(Statements, InAFailedBlockPostgresqlSaysSo) {
+  auto& a = client();
+  prepare(a, "s", "SELECT x");
+  ask(a, "BEGIN");
+  ask(a, "SELECT _missing");
+  EXPECT_EQ(prepare(a, "t", "SELECT x"), "E:25P02 Z:E");
+  ask(a, "ROLLBACK");
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x"));
+}
+
+TEST_F(Statements, TextsBehindObjectsOfAnOpenTransactionAreNotShared) {
+  auto& a = client();
+  auto& b = client();
+  prepare(b, "s", "SELECT x");
+  ask(a, "BEGIN");
+  ask(a, "ALTER TABLE x");
+  servers_[0].pg.set_objects("the open transaction");
+  prepare(a, "s", "SELECT x");
+  servers_[0].pg.set_objects("");
+  ask(a, "COMMIT");
+  EXPECT_EQ(ask(b, run("s")), row("SELECT x"));
+  EXPECT_EQ(store_.size(), 2U);
+  prepare(a, "shared", "SELECT x");
+  EXPECT_EQ(store_.size(), 2U) << "what has been made for everybody is shared";
+}
+
+TEST_F(Statements, TextsBehindTemporaryObjectsAreNotShared) {
+  auto& a = client();
+  prepare(a, "early", "SELECT x");
+  ask(a, "CREATE TEMP TABLE scratch");
+  prepare(a, "d1", "SELECT x");
+  ask(a, "CREATE TEMP TABLE x");
+  a.server->pg.set_objects("temp");
+  prepare(a, "d2", "SELECT x");
+  EXPECT_EQ(store_.size(), 3U);
+  const auto before = ask(a, run("d1"));
+  EXPECT_EQ(before.find("of temp"), std::string::npos) << before;
+  EXPECT_NE(ask(a, run("d2")).find("of temp"), std::string::npos);
+}
+
+TEST_F(Statements, TextsThatMayNameTheMomentAreNotShared) {
+  auto& a = client();
+  auto& b = client();
+  for (const auto* text :
+       {"SELECT 'now'::timestamptz", "SELECT date ' Today'", "SELECT E'YESTERDAY 10:00'"}) {
+    prepare(a, "s", text), prepare(b, "s", text);
+    EXPECT_EQ(store_.size(), 2U) << text;
+    for (auto* c : {&a, &b}) ask(*c, join(close('S', "s"), sync()));
+  }
+  for (const auto* text : {"SELECT now()", "SELECT NOW ()", "SELECT nowhere, known, now_1, x.today1"}) {
+    prepare(a, "s", text), prepare(b, "s", text);
+    EXPECT_EQ(store_.size(), 1U) << text;
+    for (auto* c : {&a, &b}) ask(*c, join(close('S', "s"), sync()));
+  }
+  EXPECT_EQ(store_.used(), 0U);
+}
+
+TEST(StatementStore, SharesWithinAScope) {
+  pool::StatementStore store("0123456789abcdef", pool::WorkerId{0}, 1000);
+  const auto intern = [&](std::uint64_t pool, std::uint64_t startup, protocol::Effects effects = {}) {
+    protocol::ScanResult scan;
+    scan.effects = effects;
+    static const std::string kTail("SELECT x\0\0\0", 11);
+    return store.intern({pool::PoolId{pool}, startup}, protocol::as_bytes(kTail), nullptr, scan);
+  };
+  const auto a = intern(1, 0);
+  EXPECT_EQ(intern(1, 0), a);
+  EXPECT_NE(intern(2, 0), a);
+  EXPECT_NE(intern(1, 1), a);
+  EXPECT_EQ(store.find(a->id), a.get());
+  {
+    const auto read_differently = intern(1, 0, protocol::Effect::AdvisoryLock);
+    EXPECT_NE(read_differently, a);
+    EXPECT_EQ(store.used(), 22U) << "one memory for all scopes";
+  }
+  EXPECT_EQ(intern(1, 0), a);
+  EXPECT_EQ(store.size(), 1U);
 }
 
 TEST_F(Statements, LiteralsKeepTheSettingsOfTheFirstParse) {
@@ -91,6 +225,21 @@ TEST_F(Statements, LiteralsKeepTheSettingsOfTheFirstParse) {
   EXPECT_EQ(ask(a, "SELECT y"), "T D:SELECT y|parsed in UTC| C:SELECT 1 Z:I");
 }
 
+TEST_F(Statements, LiteralsKeepTheSettingsOfTheirTransaction) {
+  auto& a = client();
+  ask(a, "BEGIN");
+  ask(a, "SET LOCAL TimeZone = 'Mars'");
+  prepare(a, "s", "SELECT x");
+  prepare(a, "", "SELECT u");
+  ask(a, join(parse("end", "COMMIT"), run("end")));  // a Query would drop the unnamed one
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x", "Mars"));
+  EXPECT_EQ(ask(a, run("")), row("SELECT u", "Mars"));
+  avoid_ = &servers_[0];
+  EXPECT_EQ(ask(a, run("s")), row("SELECT x", "Mars"));
+  EXPECT_EQ(ask(a, run("")), row("SELECT u", "Mars"));
+  EXPECT_EQ(ask(a, "SELECT y"), "T D:SELECT y|parsed in UTC| C:SELECT 1 Z:I");
+}
+
 TEST_F(Statements, TheUnnamedOneOutlivesItsSync) {
   auto& a = client();
   auto& b = client();
@@ -101,6 +250,33 @@ TEST_F(Statements, TheUnnamedOneOutlivesItsSync) {
   EXPECT_EQ(ask(b, run("")), row("SELECT b"));
   ask(a, "SELECT x");
   EXPECT_EQ(ask(a, run("")), "E:26000 Z:I") << "a simple Query drops it";
+}
+
+TEST_F(Statements, ARefusedTextStillReplacesTheUnnamedOne) {
+  auto& a = client();
+  const auto refused = [&](Bytes bytes) {
+    grants_ = false;
+    a.send(bytes);
+    EXPECT_TRUE(a.waiting);
+    a.refuse({"ERROR", "53300", "full", {}, {}});
+    grants_ = true;
+    settle();
+    return words_of(a.take());
+  };
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(join(bind("nobody"), parse("", "SELECT skipped"), execute(), sync())), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), row("SELECT old"));
+  EXPECT_EQ(refused(join(parse("", "SELECT new"), bind(""), execute(), sync())), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(query("SELECT new")), "E:53300 Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(refused(query("BEGIN")), "E:53300 Z:E");
+  prepare(a, "", "SELECT old");
+  EXPECT_EQ(ask(a, join(parse("", "SELECT new"), sync())), "E:25P02 Z:E");
+  EXPECT_EQ(ask(a, "ROLLBACK"), "C:ROLLBACK Z:I");
+  EXPECT_EQ(ask(a, run("")), "E:26000 Z:I");
 }
 
 TEST_F(Statements, LimitsAreErrorsOfTheParse) {
