@@ -206,17 +206,16 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     return true;
   }
   const auto statement = entry->statement;
+  if (entry->misled() && outdated_ == Outdated::Described) entry->described = 0;
   if (entry->misled()) {
-    if (outdated_ == Outdated::Described) entry->described = 0;
     if (outdated_ == Outdated::Unknown && whole && put_off(part)) return true;
+    return fail_by_old_description(whole, out);
   }
-  if (entry->misled()) return fail_by_old_description(whole, out);
   if (first) begin_keeping(*entry);
   if (entry->described != 0 && check_shape(name, *entry, out)) return false;
   ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
-  last_bound_ = name;
-  last_portal_ = head->portal;
+  last_bound_ = name, last_portal_ = head->portal;
   const auto server_name = store_->name_of(statement->id);
   out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
