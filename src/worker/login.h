@@ -31,6 +31,7 @@ class Login final : public upstream::Connector::Owner {
   void on_deadline();
   // The process ends.
   void on_stop();
+  bool in_handshake() const noexcept { return step_ == Step::Handshake; }
 
  private:
   enum class Step : std::uint8_t {
