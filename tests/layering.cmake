@@ -26,7 +26,7 @@ set(MAY_src/cloudsql src/base src/io src/tls src/dns)
 set(MAY_src/upstream src/base src/io src/tls src/dns src/cloudsql protocol pool conf)
 set(MAY_src/auth src/base protocol pool conf)
 set(MAY_src/metrics src/base)
-set(MAY_src/admin src/base src/metrics)
+set(MAY_src/admin src/base src/io src/metrics)
 set(MAY_src/worker src/base src/io src/tls src/dns src/cloudsql src/upstream src/auth src/metrics protocol pool conf)
 set(MAY_src/check src/base src/io src/tls src/dns src/cloudsql src/upstream src/metrics src/worker protocol conf)
 set(MAY_src/cli src/base conf)
@@ -43,7 +43,6 @@ set(CONFINED
     "^curl/" "^src/(cloudsql/[a-z_]+|commands/request)\\.cpp$"
     "^ares" "^src/dns/[a-z_]+\\.cpp$"
     "^prometheus/" "^src/metrics/([a-z_]+\\.cpp|families\\.h)$"
-    "^Civet|^civetweb" "^src/admin/[a-z_]+\\.cpp$"
     "^CLI/" "^src/cli/[a-z_]+\\.cpp$"
     "^(spdlog|fmt)/" "^src/"
     "^tl/" "^src/"
