@@ -362,6 +362,7 @@ void App::watch_signals() {
         },
         kSignals[i]);
   }
+  release_signals();
   file_changed();
   loop_->arm_after(tick_, std::chrono::seconds(1));
 }

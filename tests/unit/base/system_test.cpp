@@ -1,4 +1,5 @@
 // tests/unit/base/system_test.cpp -- dates, CPU quota, random bytes, limits, secrets.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -20,6 +21,33 @@ namespace sidepool {
 namespace {
 
 namespace fs = std::filesystem;
+
+TEST(Signals, StayPendingUntilTheyAreReleased) {
+  static volatile std::sig_atomic_t seen = 0;
+  struct sigaction count {
+  }, before{};
+  count.sa_handler = [](int) { seen = seen + 1; };
+  ASSERT_EQ(::sigaction(SIGTERM, &count, &before), 0);
+  hold_signals();
+  ::raise(SIGTERM);
+  EXPECT_EQ(seen, 0);
+  release_signals();
+  EXPECT_EQ(seen, 1);
+  ::sigaction(SIGTERM, &before, nullptr);
+}
+
+TEST(StandardStreams, AClosedOneIsReplaced) {
+  const int kept = ::dup(STDIN_FILENO);
+  ::close(STDIN_FILENO);
+  open_standard_streams();
+  char byte = 0;
+  EXPECT_EQ(::read(STDIN_FILENO, &byte, 1), 0) << "/dev/null";
+  const int other = ::open("/dev/null", O_RDONLY);
+  EXPECT_GT(other, STDERR_FILENO);
+  ::close(other);
+  if (kept >= 0) ::dup2(kept, STDIN_FILENO);
+  ::close(kept);
+}
 
 std::int64_t unix_micros(std::string_view text) {
   const auto t = parse_rfc3339(text);
