@@ -239,6 +239,7 @@ void Client::on_login_slot(pool::ServerId slot) {
 
 void Client::on_yield_login(pool::ServerId slot) {
   if (login_) login_->on_yield(slot);
+  if (pass_) pass_->on_yield(slot);
   after();
 }
 

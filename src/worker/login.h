@@ -63,6 +63,8 @@ class Login final : public upstream::Connector::Owner {
 
   // login_database.cpp: the database's side
   void want_slot(bool trial);
+  pool::LoginRank rank() const;
+  void note_refused();
   void connect();
   void on_route(Result<upstream::Route> route);
   void on_need_password(upstream::Connector& connector) noexcept override;

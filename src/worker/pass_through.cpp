@@ -21,11 +21,12 @@ constexpr Duration kTellMetrics = std::chrono::seconds(5);  // as the connector 
 constexpr std::string_view kBinding = "-PLUS";
 }  // namespace
 
-PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest)
+PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest,
+                         Time login_until)
     : client_(client),
       worker_(client.worker()),
       up_(up),
-      login_until_(worker_.loop().now() + worker_.config().server.client_login_timeout),
+      login_until_(login_until),
       dialer_(worker_.loop(), *worker_.shared().resolver, *this),
       out_(worker_.chunks()) {
   std::vector<protocol::Parameter> parameters{{"user", s.user}};
@@ -50,8 +51,11 @@ PassThrough::~PassThrough() { end(); }
 void PassThrough::start() {
   pool::Orders orders;
   auto& broker = up_.shared->broker;
-  const auto answer =
-      broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()}, steady_now(), orders);
+  const auto rank = up_.shared->failed_peers.recently(client_.peer(), worker_.loop().now())
+                        ? pool::LoginRank::Suspect
+                        : pool::LoginRank::Unknown;
+  const auto answer = broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()},
+                                                steady_now(), orders, rank);
   worker_.carry_out(*up_.shared, orders);
   if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
     slot_ = granted->server;
@@ -68,6 +72,13 @@ void PassThrough::on_slot(pool::ServerId slot) {
   slot_ = slot;
   if (over_) return end();
   connect();
+}
+
+void PassThrough::on_yield(pool::ServerId slot) {
+  if (slot_ != slot || !waits_) return;
+  up_.shared->failed_peers.failed(client_.peer(), worker_.loop().now());
+  refuse({"FATAL", "53300", "the login was given up: other clients need its server connection",
+          "The database's question for a password was not answered.", "Connect again."});
 }
 
 void PassThrough::on_deadline() {
@@ -89,17 +100,10 @@ void PassThrough::connect() {
 
 void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
   const Worker::Turn turn(worker_);
-  pool::Orders orders;
-  const auto id = *slot_;
-  const bool adopted = up_.shared->broker.adopt(id, up_.shared->own_pool(), 0, steady_now(), orders);
-  worker_.carry_out(*up_.shared, orders);
-  if (!adopted) return fail({Errc::Limit, 0, "too many server connections", "limit"});
-  slot_.reset();
-  server_ = std::make_unique<Server>(id, *up_.shared, nullptr);
+  server_ = std::make_unique<Server>(*slot_, *up_.shared, nullptr);
   server_->stream = std::move(connected.stream);
   server_->endpoint = std::move(connected.endpoint);
   server_->user = this;
-  up_.shared->metrics.opened();
   note_dial(*up_.shared, connected.timings, route_.waited());
   if (!server_->watch_on(worker_)) {
     fail({Errc::Limit, 0, "out of file descriptors", "limit"});
@@ -162,7 +166,7 @@ void PassThrough::server_ended() {
   }
   if (in_login_ && !heard_) note_dial_failure(*up_.shared, f, epoch_, route_.waited());
   if (once_more(f.certificate_refused)) {
-    worker_.close(std::move(server_), false);
+    close_server();
     return start();
   }
   if (in_login_ && !told_) {
@@ -197,9 +201,18 @@ void PassThrough::read_client() {
     const auto r = client_.stream().read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     if (r.status != io::Io::Done) return client_.hang_up();
+    if (!resume()) return;
     withheld_ ? first_answer(to.first(r.n)) : to_server(to.first(r.n));
     if (r.n < to.size() && !client_.stream().holds_input()) return;
   }
+}
+
+// The client has said something. False: too late, its login has been given up.
+bool PassThrough::resume() {
+  if (!std::exchange(waits_, false) || up_.shared->broker.login_resumed(*slot_, steady_now())) return true;
+  waits_ = true;
+  on_yield(*slot_);
+  return false;
 }
 
 void PassThrough::read_server() {
@@ -243,7 +256,12 @@ void PassThrough::welcome_message(const protocol::Slice& s) {
   if (s.type == 'R') return authentication_message(s);
   if (s.type == 'K' && s.body_size <= protocol::kMaxCancelKey + 4) return whole(s) ? key_message() : void();
   if (s.type == 'Z' && s.last) in_login_ = false;
-  if (s.type == 'E') told_ = true;
+  if (s.type == 'E') {
+    told_ = true;
+    const auto error = s.first && s.last ? protocol::ErrorView::decode(s.body()) : std::nullopt;
+    if (error && error->code.starts_with("28"))
+      up_.shared->failed_peers.failed(client_.peer(), worker_.loop().now());
+  }
   client_.send(s.bytes);
 }
 
@@ -257,24 +275,53 @@ bool PassThrough::whole(const protocol::Slice& s) {
 // A server that lets the client in unasked knows us by our certificate or our address: not every listener may
 // use that (product.md §4.2), here as little as in a pool.
 void PassThrough::authentication_message(const protocol::Slice& s) {
-  constexpr std::uint32_t kOk = 0, kSasl = 10, kSizeOfOk = 4;
+  constexpr std::uint32_t kOk = 0, kSasl = 10, kSaslFinal = 12, kSizeOfOk = 4;
   if (s.body_size < kSizeOfOk || s.body_size > kMostMechanisms) {
     asked_ = true;
     client_.send(s.bytes);
+    if (s.last) client_is_asked();
     return;
   }
   if (!whole(s)) return;
   const auto kind = protocol::load_be32(part_.data() + 5);
   if (kind == kSasl) {
     asked_ = true;
-    return offer_mechanisms();
+    offer_mechanisms();
+    return client_is_asked();
   }
   const bool ok = kind == kOk && s.body_size == kSizeOfOk;
   if (ok && !asked_ && !client_.entrance().trusted()) {
     return fail({Errc::Auth, 0, "this listener may not use a login without a password", "listener"});
   }
   asked_ = asked_ || !ok;
+  if (ok && !authenticated()) return;
   client_.send(part_);
+  if (!ok && kind != kSaslFinal) client_is_asked();
+}
+
+// What the login holds is held for the client from here on: who does not answer makes way for others.
+void PassThrough::client_is_asked() {
+  if (over_ || !slot_ || std::exchange(waits_, true)) return;
+  pool::Orders orders;
+  up_.shared->broker.login_waits(*slot_, steady_now(), orders);
+  worker_.carry_out(*up_.shared, orders);
+}
+
+// From here on the server is the client's. False: there is no room for it any more.
+bool PassThrough::authenticated() {
+  if (!slot_) return true;
+  pool::Orders orders;
+  waits_ = false;
+  const bool adopted = up_.shared->broker.adopt(*slot_, up_.shared->own_pool(), 0, steady_now(), orders);
+  worker_.carry_out(*up_.shared, orders);
+  if (!adopted) {
+    fail({Errc::Limit, 0, "too many server connections", "limit"});
+    return false;
+  }
+  slot_.reset();
+  up_.shared->metrics.opened();
+  up_.shared->failed_peers.succeeded(client_.peer());
+  return true;
 }
 
 // Channel binding ties the login to one TLS connection, and between client and server there are two, or one
@@ -374,17 +421,26 @@ void PassThrough::cancel(io::Stream requester) {
 
 void PassThrough::on_client_gone() { end(); }
 
+void PassThrough::close_server() {
+  if (!server_) return;
+  if (!slot_) return worker_.close(std::move(server_), false);
+  auto connection = std::exchange(server_, nullptr);
+  connection->unwatch();
+  waits_ = false;
+  worker_.close_login(*up_.shared, *std::exchange(slot_, std::nullopt), std::move(connection->stream), false);
+}
+
 void PassThrough::end() {
   over_ = true;
   tell_metrics();
   route_.cancel();
   dialer_.cancel();
   pool::Orders orders;
+  out_.clear();
+  close_server();
   if (ticket_) up_.shared->broker.cancel(*std::exchange(ticket_, std::nullopt), steady_now(), orders);
   if (slot_) up_.shared->broker.login_ended(*std::exchange(slot_, std::nullopt), true, steady_now(), orders);
   worker_.carry_out(*up_.shared, orders);
-  out_.clear();
-  if (server_) worker_.close(std::move(server_), false);
 }
 
 }  // namespace sidepool::worker
