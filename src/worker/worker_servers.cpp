@@ -189,7 +189,7 @@ bool Worker::idle_bytes(Server& server, protocol::Bytes in) {
       continue;
     }
     const auto p = s->type == 'S' ? protocol::ParameterStatusView::decode(s->body()) : std::nullopt;
-    if (!p) return false;
+    if (!p || !server.state.may_report(p->name, p->value)) return false;
     server.state.base = pool::with(server.state.base, p->name, p->value);
   }
   return true;
