@@ -98,6 +98,7 @@ class Login final : public upstream::Connector::Owner {
   std::uint32_t destination_ = 0;  // Upstream::destination when it began to connect
   std::optional<protocol::SecretText> password_;
   const Time began_;
+  bool heard_ = false;          // a byte of this connection has been read
   bool direct_ = false;         // TLS from the first byte
   bool asking_ = false;         // the client has been asked and has not answered
   bool database_asks_ = false;  // the connector waits for the password

@@ -3,7 +3,9 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import struct
+import subprocess
 
 import pytest
 
@@ -34,6 +36,62 @@ def stopped(pooler):
 def reset(sock):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+@pytest.fixture(scope="module")
+def encrypted(postgres, tmp_path_factory):
+    """A Pooler whose listener offers TLS."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = str(folder / "key.pem"), str(folder / "cert.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    with Pooler(postgres, tables={"upstream.listen_tls": {"mode": "allow", "cert_file": cert, "key_file": key}}) as it:
+        yield it
+
+
+def everything_is_read(client):
+    """Whether the other side, on this machine, has taken every byte that was sent."""
+    here, there = client.sock.getsockname()[1], client.sock.getpeername()[1]
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        for line in table.readlines()[1:]:
+            _, local, remote, _, queues = line.split()[:5]
+            if (int(local.split(":")[1], 16), int(remote.split(":")[1], 16)) == (there, here):
+                return int(queues.split(":")[1], 16) == 0
+    return False
+
+
+def begin_tls(client):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["postgresql"])
+    return wire.Wire(context.wrap_socket(client.sock))
+
+
+def test_tls_begins_with_the_first_byte_or_not_at_all(encrypted):
+    """Plain bytes in front of somebody's TLS could have been put there; and 0x16 may be part of a length."""
+    client = begin_tls(raw.dial(encrypted))
+    client.send(wire.startup(user="app", database="app"))
+    assert client.read() == ASKED, "direct TLS is understood"
+
+    packet = wire.startup(user="appabcd")
+    assert packet[:4] == b"\0\0\0\x16"
+    client = raw.dial(encrypted)
+    client.send(packet[:3])
+    eventually(lambda: everything_is_read(client), "the first bytes are read")
+    client.send(packet[3:])
+    assert client.read() == ASKED
+
+    client = raw.dial(encrypted)
+    client.send(wire.GSSENC_REQUEST)
+    assert client.exactly(1) == b"N"
+    with pytest.raises(OSError):
+        begin_tls(client)
+
+    client = raw.dial(encrypted)
+    client.send(wire.startup(user="app", database="app")[:10])
+    eventually(lambda: everything_is_read(client), "the first bytes are read")
+    with pytest.raises(OSError):
+        begin_tls(client)
 
 
 def test_a_client_that_is_reset_inside_its_login_leaves_nothing(postgres):
