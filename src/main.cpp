@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   using namespace sidepool;
   hold_signals();
   open_standard_streams();
-  const auto inputs = cli::process_inputs();
+  const auto inputs = cli::process_inputs(cli::Files::MayBePipes);
   auto outcome = cli::parse(argc, argv, inputs);
   auto* run = std::get_if<cli::RunConfig>(&outcome);
   if (!run || run->check) release_signals();  // App has handlers for them
@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
       std::fflush(stdout);
     });
   }
-  app::App app(std::move(*run), inputs);
+  // What a reload reads again must not keep the control loop waiting.
+  app::App app(std::move(*run), cli::process_inputs(cli::Files::Regular));
   if (auto started = app.start(); !started) {
     log::error("The proxy has encountered a terminal error: " + started.error().what);
     log::stop();
