@@ -235,9 +235,11 @@ void Login::tell_failure(const upstream::Failure& failure) {
     // Class 28, invalid authorization: the manual's appendix A.
     const auto error = protocol::ErrorView::decode(failure.server_error);
     if (error && error->code.starts_with("28")) note_refused();
+    std::string hint = principal_hint(up, accept_.startup().user, failure.server_error);
+    if (hint.empty() && error && error->code == "28P01" && up_->conf->client_auth == conf::ClientAuth::Trust)
+      hint = remedy({Errc::Auth, 0, {}, kUserPassword});
     protocol::Buffer message;
-    raw_error(message, failure.server_error,
-              principal_hint(up, accept_.startup().user, failure.server_error));
+    raw_error(message, failure.server_error, hint);
     step_ = Step::Connecting;
     client_.send(message);
     cancel();

@@ -25,7 +25,7 @@ pool::OpenError open_error(const upstream::Failure& f) {
   if (f.server_error.empty()) {
     auto told = for_client(f.error);
     return {told.sqlstate == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable,
-            std::string(told.sqlstate), std::move(told.message)};
+            std::string(told.sqlstate), std::move(told.message), std::string(told.hint)};
   }
   const auto e = protocol::ErrorView::decode(f.server_error);
   if (!e) return {pool::OpenFailure::Unreachable, "08006", for_client(f.error).message};
@@ -102,8 +102,15 @@ void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) 
   // Once more with a new certificate, before any client hears of it.
   if (failure.certificate_refused && upstream_.is_cloudsql() && !std::exchange(retried_, true))
     return start();
-  log_upstream_error(upstream_, failure.error);
   auto error = open_error(failure);
+  if (error.kind == pool::OpenFailure::BadCredential &&
+      worker_.local(upstream_).conf->client_auth == conf::ClientAuth::Trust) {
+    // No client brings another password here: only a corrected configuration does.
+    error.kind = pool::OpenFailure::Refused;
+    failure.error.reason = kUserPassword;
+    error.hint = remedy(failure.error);
+  }
+  log_upstream_error(upstream_, failure.error);
   if (error.kind == pool::OpenFailure::BadCredential) pool_->remembered.distrust();
   failed(std::move(error));
 }
