@@ -9,9 +9,12 @@ import subprocess
 
 import pytest
 
-from lib import raw, wire
+from lib import paths, raw, wire
 from lib.pooler import Pooler, application_database
+from lib.ports import free_port
 from lib.postgres import Postgres
+from lib.process import Process
+from lib.sidepool import Proxy
 from lib.waiting import eventually
 
 ASKED = ("R", b"\0\0\0\3")  # AuthenticationCleartextPassword
@@ -127,3 +130,35 @@ def test_pass_through_clients_that_never_answer_make_way(postgres):
                 cursor.execute("select 1")
         errors = [wire.error_fields(body)["C"] for w in held[:8] for kind, body in raw.ends(w) if kind == "E"]
         assert errors == ["53300"] * 8
+
+
+def test_without_memory_new_clients_are_refused_and_the_others_go_on(postgres, tmp_path):
+    port = free_port()
+    config = tmp_path / "sidepool.toml"
+    config.write_text(f'[server]\nworkers = 1\n[[upstream]]\nhosts = ["{postgres.tcp}"]\n'
+                      f'listen = ["127.0.0.1:{port}"]\n', encoding="utf-8")
+    with Proxy(["--config", config]) as proxy, open(f"/proc/{proxy.pid}/status", encoding="ascii") as status:
+        size = next(int(line.split()[1]) for line in status if line.startswith("VmSize"))
+    limited = ["bash", "-c", f"ulimit -v {size + 12000}; exec {paths.sidepool()} --config {config}"]
+    statement = b"select '" + b"x" * 60000 + b"'\0\0\0"
+    clients = []
+    with Process(limited, name="sidepool") as process:
+        process.wait_line("ready for new connections")
+        for number in range(5000):
+            w = wire.Wire(socket.create_connection(("127.0.0.1", port), timeout=30))
+            w.send(wire.startup(user="app", database="app"))
+            kind, body = w.read()
+            if kind == "E":
+                assert wire.error_fields(body)["C"] == "53200"
+                break
+            w.send(wire.password("secret"))
+            w.read_until("Z")
+            w.send(wire.message("P", b"s%d\0" % number + statement) + wire.message("S"))
+            assert w.read_until("Z", "E")[-1][0] == "Z"
+            clients.append(w)
+        else:
+            raise AssertionError("the memory was enough")
+        process.wait_line("out of memory: new clients are refused")
+        assert raw.rows(clients[0], "select 1") == ["1"]
+        for w in clients:
+            w.sock.close()

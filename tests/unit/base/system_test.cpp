@@ -9,10 +9,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <set>
 
 #include "src/base/cgroup.h"
 #include "src/base/limits.h"
+#include "src/base/memory_reserve.h"
 #include "src/base/random.h"
 #include "src/base/rfc3339.h"
 #include "src/base/secret_memory.h"
@@ -34,6 +36,22 @@ TEST(Signals, StayPendingUntilTheyAreReleased) {
   release_signals();
   EXPECT_EQ(seen, 1);
   ::sigaction(SIGTERM, &before, nullptr);
+}
+
+TEST(MemoryReserve, IsGivenOutPieceByPieceAndRefilled) {
+  const auto before = std::get_new_handler();
+  keep_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  const auto give_out = std::get_new_handler();
+  give_out();
+  EXPECT_TRUE(memory_is_short());
+  refill_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  for (int i = 0; i < 16; ++i) give_out();
+  EXPECT_THROW(give_out(), std::bad_alloc);
+  refill_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  std::set_new_handler(before);
 }
 
 TEST(StandardStreams, AClosedOneIsReplaced) {
