@@ -1,6 +1,8 @@
 // src/worker/opener.cpp -- see opener.h.
 #include "src/worker/opener.h"
 
+#include <algorithm>
+
 #include "src/base/log.h"
 #include "src/base/random.h"
 #include "src/worker/dial_result.h"
@@ -15,6 +17,13 @@ std::uint64_t random_bits() noexcept {
   std::uint64_t n = 0;
   std::memcpy(&n, bytes.data(), sizeof n);
   return n;
+}
+
+// What a server calls its SQLSTATE becomes a label only if it is one (the manual's appendix A).
+bool is_sqlstate(std::string_view code) {
+  return code.size() == 5 && std::all_of(code.begin(), code.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+         });
 }
 
 pool::OpenError open_error(const upstream::Failure& f) {
@@ -117,7 +126,8 @@ void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) 
 
 void Opener::failed(pool::OpenError error, bool peer_closed) {
   if (std::exchange(over_, true)) return;
-  if (pool_) worker_.counters(*pool_).login_failures.add(error.sqlstate);
+  if (pool_)
+    worker_.counters(*pool_).login_failures.add(is_sqlstate(error.sqlstate) ? error.sqlstate : "other");
   const bool tell = error.kind == pool::OpenFailure::Refused;
   pool::Orders orders;
   upstream_.broker.open_failed(order_.server, error, peer_closed, steady_now(), random_bits(), orders);
