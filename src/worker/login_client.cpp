@@ -224,7 +224,10 @@ void Login::on_startup() {
   auto settings = startup_settings();
   if (!settings) return;
   settings_ = std::move(*settings);
-  const auto at_start = [](const auto& entry) { return only_at_start(entry.first); };
+  // What nobody can set is PostgreSQL's to refuse (or to allow: a superuser's session_authorization).
+  const auto at_start = [](const auto& entry) {
+    return only_at_start(entry.first) || pool::read_only(entry.first);
+  };
   if (settings_ && std::any_of(settings_->begin(), settings_->end(), at_start)) return pass_through();
   decide();
 }

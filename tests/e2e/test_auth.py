@@ -426,3 +426,17 @@ def test_passwords_beyond_ascii_mean_what_they_mean_to_postgresql(postgres, stor
         direct = {**pooler.login, "port": postgres.port}
         psycopg2.connect(**direct).close()
         pooler.connect().close()
+
+
+@pytest.mark.parametrize("setting", ["is_superuser=on", "server_version=9", "in_hot_standby=on", "integer_datetimes=off",
+                                     "session_authorization=trusting"])
+def test_options_that_nobody_may_set_are_refused_by_postgresql(postgres, setting):
+    def refusal(port):
+        with pytest.raises(psycopg2.OperationalError) as error:
+            psycopg2.connect(host="127.0.0.1", port=port, user="app", password="secret", dbname="app",
+                             options=f"-c {setting}")
+        return str(error.value).strip().split("FATAL:")[-1]
+
+    with Pooler(postgres) as pooler:
+        pooler.connect().close()
+        assert refusal(pooler.port) == refusal(postgres.port)

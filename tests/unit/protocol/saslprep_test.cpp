@@ -39,7 +39,8 @@ TEST(Saslprep, WhatCannotBePreparedStays) {
 
 TEST(Saslprep, KeysAreThoseOfThePreparedPassword) {
   const Buffer salt(16, 7);
-  const auto typed = derive("re\u0301sume\u0301", salt, 4096), stored = derive("r\u00E9sum\u00E9", salt, 4096);
+  const auto typed = derive("re\u0301sume\u0301", salt, 4096),
+             stored = derive("r\u00E9sum\u00E9", salt, 4096);
   ASSERT_TRUE(typed && stored);
   EXPECT_EQ(format_verifier(*make_verifier(*typed)), format_verifier(*make_verifier(*stored)));
 }
