@@ -276,4 +276,12 @@ std::optional<std::string> refuse_instance(std::string_view text) {
   return std::nullopt;
 }
 
+std::string without_userinfo(std::string_view url) {
+  const auto at = url.rfind('@');
+  if (at == std::string_view::npos) return std::string(url);
+  const auto scheme = url.find("://");
+  const auto begin = scheme == std::string_view::npos || scheme > at ? 0 : scheme + 3;
+  return std::string(url.substr(0, begin)) + "***" + std::string(url.substr(at));
+}
+
 }  // namespace sidepool::conf

@@ -61,4 +61,7 @@ bool is_google_instance_name(std::string_view text);
 // else why not, with an example.
 std::optional<std::string> refuse_instance(std::string_view text);
 
+// A URL, or what was meant to be one, for a message: without the user and password in front of its host.
+std::string without_userinfo(std::string_view url);
+
 }  // namespace sidepool::conf

@@ -276,7 +276,7 @@ class Rules {
     const std::string& url = c.sqladmin_api_endpoint;
     if (!url.empty() && !http_url(url)) {
       complain({"cloudsql.sqladmin_api_endpoint"},
-               "the SQL Admin API endpoint (--sqladmin-api-endpoint) " + in_quotes(url) +
+               "the SQL Admin API endpoint (--sqladmin-api-endpoint) " + in_quotes(without_userinfo(url)) +
                    " is not a URL such as https://sqladmin.googleapis.com/");
     }
     if (!url.empty() && !c.universe_domain.empty()) {

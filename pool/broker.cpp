@@ -79,9 +79,10 @@ void Broker::unpin(ServerId server) {
   Lock lock(mutex_);
   core_->unpin(server);
 }
-LoginSlot Broker::acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders) {
+LoginSlot Broker::acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders,
+                                     LoginRank rank) {
   Lock lock(mutex_);
-  return core_->acquire_login_slot(session, what, now, orders);
+  return core_->acquire_login_slot(session, what, now, orders, rank);
 }
 bool Broker::adopt(ServerId server, PoolId pool, std::uint64_t startup, Time now, Orders& orders) {
   Lock lock(mutex_);

@@ -120,8 +120,10 @@ class Broker {
   // ---- Logins that need a slot before there is a pool, or beside it (product.md section 4).
 
   // Takes a slot of the same bounds. Queued: GrantSlot or LookAgain comes later, or cancel() returns it;
-  // never refused. The login of a session that holds a slot ends in adopt() or login_ended(), always.
-  LoginSlot acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders);
+  // never refused, but those of a better rank go first. The login of a session that holds a slot ends in
+  // adopt() or login_ended(), always.
+  LoginSlot acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders,
+                               LoginRank rank = LoginRank::Unknown);
   // The login succeeded: the server is out, in `pool`, and belongs to the session that logged in; release()
   // it as any other. Ends the pool's back-off. First logins of the same identity that still wait get
   // LookAgain. False (nothing changed): the pool is full or draining, which a FirstLogin can find;

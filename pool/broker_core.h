@@ -52,7 +52,7 @@ class BrokerCore {
   void pin(ServerId server);
   void unpin(ServerId server);
 
-  LoginSlot acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders);
+  LoginSlot acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders, LoginRank rank);
   bool adopt(ServerId server, PoolId pool, std::uint64_t startup, Time now, Orders& orders);
   void login_ended(ServerId server, bool peer_closed, Time now, Orders& orders);
   void login_waits(ServerId server, Time now, Orders& orders);

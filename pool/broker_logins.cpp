@@ -41,7 +41,8 @@ void BrokerCore::look_again(Index l, Index p, Orders& orders) {
   }
 }
 
-LoginSlot BrokerCore::acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders) {
+LoginSlot BrokerCore::acquire_login_slot(SessionId session, LoginFor what, Time now, Orders& orders,
+                                         LoginRank rank) {
   advance(now);
   const Index l = line_of(what);
   if (l == kNone) {
@@ -52,6 +53,7 @@ LoginSlot BrokerCore::acquire_login_slot(SessionId session, LoginFor what, Time 
   const Index p = lines_[l].pool;
   const Index w = new_waiter(p, session);
   waits_[w].line = l;
+  waits_[w].rank = rank;
   lines_[l].waiting.push_back(waits_, w);
   const Ticket ticket = waits_[w].waiter.ticket;
   const std::size_t before = orders.list.size();
@@ -77,7 +79,10 @@ LoginSlot BrokerCore::acquire_login_slot(SessionId session, LoginFor what, Time 
 void BrokerCore::finish_login(Index s) {
   ServerRecord& server = servers_[s];
   if (server.typing == ServerRecord::Typing::Yes) typing_.erase(servers_, s);
-  if (server.typing == ServerRecord::Typing::Yielding) --yielding_;
+  if (server.typing == ServerRecord::Typing::Yielding) {
+    --yielding_;
+    --lines_[server.line].yielding;
+  }
   server.typing = ServerRecord::Typing::No;
   --opening_;
   --logins_;
@@ -162,11 +167,14 @@ bool BrokerCore::login_resumed(ServerId id, Time now) {
 
 // Whether somebody could go on if this login did not hold its turn, its slot or its share of max_opening.
 bool BrokerCore::in_the_way(const ServerRecord& login) const {
-  if (!lines_[login.line].waiting.empty()) return true;
+  const LineRecord& line = lines_[login.line];
+  if (line.waiting.size() > line.yielding) return true;
   if (login.pool != kNone) {
     const PoolRecord& pool = pools_[login.pool];
     const std::uint32_t demand = client_demand(pool) + own_demand(pool);
-    if (pool.draining || (demand != 0 && pool.slots - pool.closing + demand > pool.limits.size)) return true;
+    if (pool.draining ||
+        (demand != 0 && pool.slots - pool.closing - line.yielding + demand > pool.limits.size))
+      return true;
   }
   // What dispatch() has left; those who make way already serve some of it.
   const std::uint32_t wanted = client_want_ + login_want_;
@@ -184,6 +192,7 @@ void BrokerCore::make_way(Orders& orders) {
       typing_.erase(servers_, s);
       login.typing = ServerRecord::Typing::Yielding;
       ++yielding_;
+      ++lines_[login.line].yielding;
       orders.list.push_back(YieldLogin{login.session, server_id(s)});
     }
     s = next;

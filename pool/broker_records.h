@@ -1,5 +1,6 @@
 // pool/broker_records.h -- the broker's own records of servers, waiters, startup keys, pools and login lines.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct WaitRecord {
   Index pool = kNone;
   Index group = kNone;  // of a client
   Index line = kNone;   // of a login
+  LoginRank rank{};     // of a login
   Link in_queue;        // of its group or line
   Link by_worker, by_pool;
 };
@@ -70,15 +72,40 @@ struct GroupRecord {
   Index hungry_pos = kNone;
 };
 
+// As one list, in which those of a better rank come first.
+class LoginQueue {
+ public:
+  bool empty() const { return size() == 0; }
+  std::uint32_t size() const {
+    std::uint32_t sum = 0;
+    for (const auto& queue : by_rank_) sum += queue.size();
+    return sum;
+  }
+  Index front() const {
+    for (const auto& queue : by_rank_)
+      if (!queue.empty()) return queue.front();
+    return kNone;
+  }
+  void push_back(Slab<WaitRecord>& waits, Index w) { queue_of(waits, w).push_back(waits, w); }
+  void erase(Slab<WaitRecord>& waits, Index w) { queue_of(waits, w).erase(waits, w); }
+
+ private:
+  WaitQueue& queue_of(const Slab<WaitRecord>& waits, Index w) {
+    return by_rank_[static_cast<std::size_t>(waits[w].rank)];
+  }
+  std::array<WaitQueue, kLoginRanks> by_rank_;
+};
+
 // Logins waiting for a slot: of one identity, or the trial or pass-through logins of one pool.
 struct LineRecord {
   enum class Kind : std::uint8_t { First, Trial, Own };
   Kind kind = Kind::First;
   Index pool = kNone;
   std::uint64_t identity = 0;
-  std::uint32_t busy = 0;  // logins in flight; at most one unless Own
-  std::uint32_t want = 0;  // what a First line adds to BrokerCore::login_want_
-  WaitQueue waiting;
+  std::uint32_t busy = 0;      // logins in flight; at most one unless Own
+  std::uint32_t yielding = 0;  // of those, the ones that were told to make way
+  std::uint32_t want = 0;      // what a First line adds to BrokerCore::login_want_
+  LoginQueue waiting;
   Index ready_pos = kNone;
 };
 

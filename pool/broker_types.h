@@ -167,6 +167,13 @@ struct OwnLogin {  // pass-through: a server for one client alone; in turn with 
   PoolId pool{};
 };
 using LoginFor = std::variant<FirstLogin, TrialLogin, OwnLogin>;
+// Who goes first in a line of logins; within a rank in order of arrival.
+enum class LoginRank : std::uint8_t {
+  Likely,   // its password was right the last time
+  Unknown,  // nothing is known of it
+  Suspect,  // another login from where it comes was refused a moment ago
+};
+inline constexpr std::size_t kLoginRanks = 3;
 
 // ---- What metrics, the console and error messages are made of.
 

@@ -25,6 +25,7 @@ struct OpenError {
   OpenFailure kind = OpenFailure::Unreachable;
   std::string sqlstate;  // for the client: the database's, or 08001 / 08006
   std::string message;   // for the client; never a secret
+  std::string hint{};    // what may help, if that is known
 };
 
 struct Backoff {  // both longer than 0

@@ -33,6 +33,18 @@ struct ServerState {
   SessionId unnamed_session{};
   std::uint32_t unnamed_sequence = 0;
 
+  // PostgreSQL reports at login nearly all that it will ever report, an extension may add a few. Whoever
+  // shares the server copies and compares them, so one that invents parameters without end is not used.
+  static constexpr std::uint32_t kMaxLateParameters = 64;
+  static constexpr std::size_t kMaxParameterValue = 65536;
+  std::uint32_t late_parameters = 0;
+
+  // Whether a ParameterStatus is acceptable. False: the server is not to be used any more.
+  bool may_report(std::string_view name, std::string_view value) noexcept {
+    if (value.size() > kMaxParameterValue) return false;
+    return find(base, name) || find(applied, name) || ++late_parameters <= kMaxLateParameters;
+  }
+
   ServerStatements statements;
   bool replay_prepared = false;  // our replay statement exists on it
 

@@ -241,7 +241,7 @@ void Session::end_of_transaction(Actions& out) {
 
 void Session::on_parameter(Bytes whole, Actions& out) {
   const auto p = protocol::ParameterStatusView::decode(whole.subspan(5));
-  if (!p) return lose_order(out);
+  if (!p || !server_->may_report(p->name, p->value)) return lose_order(out);
   const bool setup = !ledger_.empty() && ledger_.front().setup;
   const auto* base = find(server_->base, p->name);
   if (setup &&

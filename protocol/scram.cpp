@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "protocol/base64.h"
+#include "protocol/saslprep.h"
 #include "protocol/scram_attributes.h"
 #include "protocol/scram_crypto.h"
 
@@ -28,7 +29,7 @@ std::optional<ScramKeys> derive(std::string_view password, Bytes salt, std::uint
       iterations > kMaxScramIterations) {
     return std::nullopt;
   }
-  const auto salted = pbkdf2_sha256(password, salt, iterations);
+  const auto salted = pbkdf2_sha256(saslprep(password).view(), salt, iterations);
   if (!salted) return std::nullopt;
   const auto client = hmac_sha256(salted->bytes(), as_bytes("Client Key"));
   const auto server = hmac_sha256(salted->bytes(), as_bytes("Server Key"));

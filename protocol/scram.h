@@ -29,9 +29,7 @@ struct ScramKeys {
 };
 
 // PBKDF2. nullopt when the salt or the iterations are out of bounds, or the password is longer than 64 KiB.
-// The password is used as it is. RFC 7677 wants SASLprep, which leaves printable ASCII alone; PostgreSQL,
-// too, uses the raw bytes of what is not valid UTF-8 or fails to prepare. Only a password with characters
-// that SASLprep rewrites (compatibility forms, exotic spaces) derives other keys than libpq's.
+// The password is prepared first, see saslprep.h.
 std::optional<ScramKeys> derive(std::string_view password, Bytes salt, std::uint32_t iterations);
 
 // What a server stores of a password: "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>".

@@ -22,8 +22,12 @@ int finish(const sidepool::commands::Ending& ending) {
 
 int main(int argc, char** argv) {
   using namespace sidepool;
-  const auto inputs = cli::process_inputs();
+  hold_signals();
+  open_standard_streams();
+  const auto inputs = cli::process_inputs(cli::Files::MayBePipes);
   auto outcome = cli::parse(argc, argv, inputs);
+  auto* run = std::get_if<cli::RunConfig>(&outcome);
+  if (!run || run->check) release_signals();  // App has handlers for them
   if (const auto* print = std::get_if<cli::PrintAndExit>(&outcome)) {
     std::fputs(print->text.c_str(), stdout);
     return print->code;
@@ -35,16 +39,16 @@ int main(int argc, char** argv) {
   if (const auto* wait = std::get_if<cli::Wait>(&outcome)) return finish(commands::wait(*wait));
   if (const auto* shutdown = std::get_if<cli::Shutdown>(&outcome))
     return finish(commands::shutdown(*shutdown));
-  auto& run = std::get<cli::RunConfig>(outcome);
-  if (run.check) {
+  if (run->check) {
     ignore_sigpipe();
-    for (const auto& note : run.notes) std::fprintf(stderr, "%s\n", note.text.c_str());
-    return check::run(run.config, inputs.environment, [](std::string_view line) {
+    for (const auto& note : run->notes) std::fprintf(stderr, "%s\n", note.text.c_str());
+    return check::run(run->config, inputs.environment, [](std::string_view line) {
       std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
       std::fflush(stdout);
     });
   }
-  app::App app(std::move(run), inputs);
+  // What a reload reads again must not keep the control loop waiting.
+  app::App app(std::move(*run), cli::process_inputs(cli::Files::Regular));
   if (auto started = app.start(); !started) {
     log::error("The proxy has encountered a terminal error: " + started.error().what);
     log::stop();

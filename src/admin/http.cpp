@@ -1,27 +1,22 @@
-// src/admin/http.cpp -- a small HTTP listener on civetweb.
+// src/admin/http.cpp -- a small HTTP listener.
 #include "src/admin/http.h"
 
-#include <civetweb.h>
-#include <netdb.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 namespace sidepool::admin {
 
-struct HttpServer::Civet {
-  Handler handler;
-  mg_context* context = nullptr;
-  std::string host;
-};
-
 namespace {
+
+constexpr std::string_view kNoDescriptors =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+// Unread bytes would turn the close into a reset, which can overtake the answer.
+constexpr std::chrono::milliseconds kLinger{1000};
 
 const char* reason_phrase(int status) {
   switch (status) {
@@ -29,10 +24,14 @@ const char* reason_phrase(int status) {
       return "OK";
     case 400:
       return "Bad Request";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
       return "Method Not Allowed";
+    case 431:
+      return "Request Header Fields Too Large";
     case 503:
       return "Service Unavailable";
     default:
@@ -40,147 +39,174 @@ const char* reason_phrase(int status) {
   }
 }
 
-void write_answer(mg_connection* connection, const Answer& answer, bool with_body) {
-  // One write, so that a probe gets one segment. The connection ends here: whatever follows the header is not
-  // read.
+// Whatever follows the head of a request is not read: the connection ends with the answer. No CORS: no page
+// of a browser may read this.
+std::string to_text(const Answer& answer, bool with_body) {
   std::string out =
       "HTTP/1.1 " + std::to_string(answer.status) + " " + reason_phrase(answer.status) +
       "\r\nContent-Type: " + answer.content_type +
       "\r\nContent-Length: " + std::to_string(answer.body.size()) +
       "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n";
   if (with_body) out += answer.body;
-  mg_write(connection, out.data(), out.size());
-}
-
-// civetweb asks this before anything else it could do with a request; a result above 0 means that the request
-// is answered and which status its own log would tell.
-int on_request(mg_connection* connection) noexcept {
-  const mg_request_info* info = mg_get_request_info(connection);
-  const auto* handler = static_cast<const Handler*>(info->user_data);
-  const std::string_view method = info->request_method != nullptr ? info->request_method : "";
-  const std::string_view path = info->local_uri != nullptr ? info->local_uri : "";
-  const Answer answer = (*handler)({method, path, info->query_string != nullptr ? info->query_string : ""});
-  mg_disable_keep_alive(connection);
-  write_answer(connection, answer, method != "HEAD");
-  return answer.status;
-}
-
-// civetweb's own messages go to stderr otherwise. They tell of single hostile or broken requests.
-int drop_message(const mg_connection* /*connection*/, const char* /*message*/) noexcept { return 1; }
-
-// Calls `use` with a fresh socket and the address of host:port. Returns why that failed, or an empty string.
-std::string with_socket(const std::string& host, std::uint16_t port,
-                        const std::function<bool(int, const addrinfo&)>& use) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  if (const int code = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); code != 0) {
-    return gai_strerror(code);
-  }
-  std::string why;
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0 || !use(fd, *found)) why = std::strerror(errno);
-  if (fd >= 0) close(fd);
-  freeaddrinfo(found);
-  return why;
-}
-
-// civetweb does not say why a bind failed: try it again, for the words only.
-std::string bind_error(const std::string& host, std::uint16_t port) {
-  const std::string why = with_socket(host, port, [](int fd, const addrinfo& to) {
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    return bind(fd, to.ai_addr, to.ai_addrlen) == 0 && listen(fd, 1) == 0;
-  });
-  return why.empty() ? "the address cannot be used" : why;
-}
-
-void wake_listener(const std::string& host, std::uint16_t port) {
-  with_socket(host, port,
-              [](int fd, const addrinfo& to) { return connect(fd, to.ai_addr, to.ai_addrlen) == 0; });
-}
-
-std::string listening_address(const std::string& host, std::uint16_t port) {
-  const bool v6 = host.find(':') != std::string::npos;
-  return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return out;
 }
 
 }  // namespace
 
-HttpServer::HttpServer(Handler handler) : civet_(std::make_unique<Civet>()) {
-  civet_->handler = std::move(handler);
-}
+class HttpServer::Connection {
+ public:
+  Connection(HttpServer& server, io::Fd fd)
+      : server_(server), fd_(std::move(fd)), timer_([](TimerNode& n) noexcept {
+          auto& connection = owner_of<&Connection::timer_>(n);
+          connection.server_.drop(connection);
+        }) {}
+  ~Connection() { watch_.stop(); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // False: it cannot be watched.
+  bool start() {
+    const auto ready = [](void* self, int) noexcept { static_cast<Connection*>(self)->advance(); };
+    server_.loop_->arm_after(timer_, kRequestTimeout);
+    return watch_.start(server_.loop_->uv(), fd_.get(), this, ready) == 0 && watch_.arm(UV_READABLE) == 0;
+  }
+  bool answering() const noexcept { return step_ == Step::Answering; }
+
+ private:
+  enum class Step : std::uint8_t { Reading, Answering, Lingering };
+
+  // Does what can be done without waiting; may end with this connection's destruction.
+  void advance() noexcept {
+    if (step_ == Step::Reading && !read()) return;
+    if (step_ == Step::Answering && !write()) return;
+    if (step_ == Step::Lingering) linger();
+  }
+
+  // True: the answer is there.
+  bool read() noexcept {
+    std::array<char, 4096> buffer;
+    for (;;) {
+      const auto n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) return wait_for(UV_READABLE);
+      if (n <= 0) {
+        server_.drop(*this);
+        return false;
+      }
+      in_.append(buffer.data(), static_cast<std::size_t>(n));
+      if (const auto size = head_size(in_); size != 0 || in_.size() > kMaxHeader) {
+        answer(size);
+        return true;
+      }
+    }
+  }
+
+  void answer(std::size_t size) noexcept {
+    step_ = Step::Answering;
+    server_.loop_->arm_after(timer_, kAnswerTimeout);
+    if (size == 0 || size > kMaxHeader) {
+      out_ = to_text({431, ""}, true);
+    } else if (const auto request = parse_request(std::string_view(in_).substr(0, size))) {
+      out_ = to_text(server_.handler_(*request), request->method != "HEAD");
+    } else {
+      out_ = to_text({400, ""}, true);
+    }
+    std::string{}.swap(in_);
+  }
+
+  // True: all of it is on its way.
+  bool write() noexcept {
+    while (sent_ < out_.size()) {
+      const auto n = ::send(fd_.get(), out_.data() + sent_, out_.size() - sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) return wait_for(UV_WRITABLE);
+      if (n < 0) {
+        server_.drop(*this);
+        return false;
+      }
+      sent_ += static_cast<std::size_t>(n);
+    }
+    std::string{}.swap(out_);
+    ::shutdown(fd_.get(), SHUT_WR);
+    step_ = Step::Lingering;
+    server_.loop_->arm_after(timer_, kLinger);
+    return true;
+  }
+
+  void linger() noexcept {
+    constexpr int kReadsPerTurn = 16;
+    std::array<char, 4096> buffer;
+    for (int i = 0; i < kReadsPerTurn; ++i) {
+      const auto n = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return server_.drop(*this);
+      if (n < 0) break;
+    }
+    wait_for(UV_READABLE);
+  }
+
+  bool wait_for(int events) noexcept {
+    if (watch_.arm(events) != 0) server_.drop(*this);
+    return false;
+  }
+
+  HttpServer& server_;
+  io::Fd fd_;
+  io::FdWatch watch_;
+  TimerNode timer_;
+  Step step_ = Step::Reading;
+  std::string in_, out_;
+  std::size_t sent_ = 0;
+};
+
+HttpServer::HttpServer(Handler handler) : handler_(std::move(handler)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, std::uint16_t port,
                                                       Handler handler) {
-  // One family, as the Auth Proxy does; probes of the kubelet and of Cloud Run come over IPv4.
+  const auto failed = [](const std::string& why) {
+    return fail(Errc::Io, "failed to start HTTP server: listen tcp " + why);
+  };
   const std::string host(address == "localhost" ? "127.0.0.1" : address);
-  const std::string where = listening_address(host, port);
-  if (host.find(':') != std::string::npos) {  // Debian builds civetweb without IPv6
-    return fail(Errc::Config, "failed to start HTTP server: listen tcp " + where +
-                                  ": IPv6 addresses are not supported for HTTP; use 127.0.0.1 or 0.0.0.0");
-  }
-  const std::string threads = std::to_string(kThreads), header = std::to_string(kMaxHeader),
-                    timeout = std::to_string(kRequestTimeout.count());
-  // No document root: civetweb has no file to serve. No CORS: no page of a browser may read this.
-  std::array<const char*, 17> options{"listening_ports",
-                                      where.c_str(),
-                                      "num_threads",
-                                      threads.c_str(),
-                                      "max_request_size",
-                                      header.c_str(),
-                                      "request_timeout_ms",
-                                      timeout.c_str(),
-                                      "enable_keep_alive",
-                                      "no",
-                                      "connection_queue",
-                                      "64",
-                                      "enable_directory_listing",
-                                      "no",
-                                      "access_control_allow_methods",
-                                      "",
-                                      nullptr};
-  mg_callbacks callbacks{};
-  callbacks.begin_request = on_request;
-  callbacks.log_message = drop_message;
-  callbacks.log_access = drop_message;
-
+  const auto where = io::SocketAddress::from_ip(host, port);
+  if (!where) return failed(host + ": not an IP address");
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(handler)));
-  server->civet_->host = host;
-  mg_init_library(MG_FEATURES_DEFAULT);
-  mg_init_data init{&callbacks, &server->civet_->handler, options.data()};
-  std::array<char, 256> text{};
-  unsigned code = 0;
-  mg_error_data error{&code, text.data(), text.size()};
-  server->civet_->context = mg_start2(&init, &error);
-  if (server->civet_->context == nullptr) {
-    return fail(Errc::Io, "failed to start HTTP server: listen tcp " + where + ": " + bind_error(host, port));
-  }
-  mg_server_port bound{};
-  if (mg_get_server_ports(server->civet_->context, 1, &bound) == 1) {
-    server->port_ = static_cast<std::uint16_t>(bound.port);
-  }
+  auto loop = io::Loop::create();
+  if (!loop) return failed(where->text() + ": " + loop.error().what);
+  server->loop_ = std::move(*loop);
+  io::ListenOptions options;
+  options.refusal = {reinterpret_cast<const std::uint8_t*>(kNoDescriptors.data()), kNoDescriptors.size()};
+  auto listener = io::Listener::open(*server->loop_, *where, options);
+  if (!listener) return failed(where->text() + ": " + std::strerror(listener.error().sys));
+  server->listener_ = std::move(*listener);
+  const auto accepted = [](void* self, io::Fd fd, const io::SocketAddress&) noexcept {
+    static_cast<HttpServer*>(self)->accept(std::move(fd));
+  };
+  if (auto ok = server->listener_->start(server.get(), accepted); !ok)
+    return failed(where->text() + ": " + ok.error().what);
+  server->thread_ = std::thread([loop = server->loop_.get()] { loop->run(); });
   return server;
 }
 
-// civetweb's accepting thread looks at its stop flag every two seconds only, or when somebody connects: so
-// connect until it has stopped. The wish to stop and the connection may pass each other, hence more than
-// once.
 HttpServer::~HttpServer() {
-  if (civet_->context != nullptr) {
-    std::atomic<bool> stopped{false};
-    std::thread stopper([&] {
-      mg_stop(civet_->context);
-      stopped = true;
-    });
-    while (!stopped) {
-      wake_listener(civet_->host, port_);
-      std::this_thread::sleep_for(std::chrono::milliseconds{10});
-    }
-    stopper.join();
+  if (thread_.joinable()) {
+    loop_->request_stop();
+    thread_.join();
   }
-  mg_exit_library();
+  connections_.clear();
+  listener_.reset();
+}
+
+void HttpServer::accept(io::Fd fd) noexcept {
+  if (connections_.size() >= kMaxConnections) {
+    const auto idle = std::find_if(connections_.begin(), connections_.end(),
+                                   [](const Connection& c) { return !c.answering(); });
+    connections_.erase(idle != connections_.end() ? idle : connections_.begin());
+  }
+  auto& connection = connections_.emplace_back(*this, std::move(fd));
+  if (!connection.start()) connections_.pop_back();
+}
+
+void HttpServer::drop(Connection& connection) noexcept {
+  connections_.remove_if([&connection](const Connection& c) { return &c == &connection; });
 }
 
 }  // namespace sidepool::admin

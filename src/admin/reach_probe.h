@@ -20,8 +20,9 @@ class ReachProbe {
   static constexpr Duration kFresh = std::chrono::seconds(5);
   // How long a result may stand in for the one that is under way.
   static constexpr Duration kStale = std::chrono::seconds(30);
-  // Of who asks, on an HTTP thread that others need, too; a kubelet has given up after 1 s by default.
-  static constexpr Duration kPatience = std::chrono::milliseconds(500);
+  // Of who asks, on the HTTP thread, which serves nobody else meanwhile; a kubelet gives up after 1 s by
+  // default.
+  static constexpr Duration kPatience = std::chrono::milliseconds(300);
 
   // `test` is called by who asks; tested() has to follow sooner or later, from any thread.
   explicit ReachProbe(std::function<void()> test) : test_(std::move(test)) {}

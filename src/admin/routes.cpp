@@ -42,6 +42,7 @@ Handler admin_pages(std::function<void()> quit) {
   return [quit = std::move(quit), asked = std::move(asked)](const Request& request) -> Answer {
     if (request.path != "/quitquitquit") return {};
     if (request.method != "GET" && request.method != "POST") return {400, ""};
+    if (request.cross_site) return {403, "a page of a browser may not ask for this\n"};
     if (!asked->exchange(true) && quit) quit();
     return {200, ""};
   };

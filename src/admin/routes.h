@@ -19,7 +19,7 @@ struct Pages {
 Handler public_pages(Pages pages, Health health, const metrics::Registry& registry);
 
 // /quitquitquit: GET and POST answer 200 and the first of them calls `quit` (on an HTTP thread), other
-// methods get 400. For a listener on localhost only.
+// methods get 400. What a browser sends for another page gets 403. For a listener on localhost only.
 Handler admin_pages(std::function<void()> quit);
 
 }  // namespace sidepool::admin

@@ -6,6 +6,7 @@
 #include "conf/diff.h"
 #include "protocol/encode.h"
 #include "src/base/log.h"
+#include "src/base/memory_reserve.h"
 #include "src/worker/client.h"
 
 namespace sidepool::app {
@@ -13,6 +14,12 @@ namespace sidepool::app {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
+
+void refuse(io::Fd fd, const protocol::ErrorFields& why) {
+  protocol::Buffer refusal;
+  protocol::error_response(refusal, why);
+  io::turn_away(std::move(fd), refusal);
+}
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_now().time_since_epoch()).count();
@@ -57,11 +64,18 @@ void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
   if (++shared_.clients > config_->server.max_client_conn + kUnserved) {
     --shared_.clients;
     registry_->client_refused("max_client_conn");
-    protocol::Buffer refusal;
-    protocol::error_response(
-        refusal,
+    return refuse(
+        std::move(fd),
         {"FATAL", "53300", "too many clients (max_client_conn)", {}, "Raise server.max_client_conn."});
-    return io::turn_away(std::move(fd), refusal);
+  }
+  if (memory_is_short()) {
+    --shared_.clients;
+    registry_->client_refused("memory");
+    static log::Limiter limiter(std::chrono::seconds(10));
+    if (const auto more = limiter.pass(steady_now()))
+      log::error("out of memory: new clients are refused", {{"left_out", *more}});
+    return refuse(std::move(fd),
+                  {"FATAL", "53200", "sidepool is out of memory", {}, "Raise its memory limit."});
   }
   // The worker with the fewest clients; ties in turn, so that a burst does not fall on one.
   std::size_t best = next_worker_++ % workers_.size();
@@ -72,6 +86,7 @@ void App::on_accept(Door& door, io::Fd fd, const io::SocketAddress& peer) {
 }
 
 void App::on_tick() {
+  if (memory_is_short()) refill_memory_reserve();
   beat();
   publish_instances();
   if (file_changed()) reload();

@@ -16,6 +16,7 @@
 #include "src/base/cgroup.h"
 #include "src/base/limits.h"
 #include "src/base/log.h"
+#include "src/base/memory_reserve.h"
 #include "src/base/random.h"
 #include "src/upstream/source_options.h"
 #include "src/worker/client.h"
@@ -75,6 +76,7 @@ Status App::start() {
   options.level = static_cast<log::Level>(config_->log.level);
   log::start(options);
   for (const auto& n : notes_) n.warning ? log::warn(n.text) : log::info(n.text);
+  keep_memory_reserve();
   if (auto files = raise_open_files(); !files)
     log::debug("the limit of open files stays", {{"reason", files.error().what}});
   auto loop = io::Loop::create();
@@ -290,7 +292,9 @@ Status App::start_http() {
     auto server =
         admin::HttpServer::start(where.ip, where.port, admin::public_pages(pages, health(), *registry_));
     if (!server) return tl::unexpected(server.error());
-    const std::string host = where.ip == "127.0.0.1" ? "localhost" : where.ip;
+    const std::string host = where.ip == "127.0.0.1"                   ? "localhost"
+                             : where.ip.find(':') != std::string::npos ? "[" + where.ip + "]"
+                                                                       : where.ip;
     log::info((pages.health_check ? "Starting health check server at " : "Starting metrics server at ") +
               host + ":" + std::to_string((*server)->port()));
     http_.push_back(std::move(*server));
@@ -364,6 +368,7 @@ void App::watch_signals() {
         },
         kSignals[i]);
   }
+  release_signals();
   file_changed();
   loop_->arm_after(tick_, std::chrono::seconds(1));
 }

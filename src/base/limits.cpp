@@ -1,7 +1,9 @@
 // src/base/limits.cpp -- setrlimit and sigaction.
 #include "src/base/limits.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -12,6 +14,13 @@ namespace sidepool {
 namespace {
 std::uint64_t number(rlim_t v) noexcept {
   return v == RLIM_INFINITY ? UINT64_MAX : static_cast<std::uint64_t>(v);
+}
+
+void mask_signals(int how) noexcept {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  ::pthread_sigmask(how, &set, nullptr);
 }
 }  // namespace
 
@@ -27,6 +36,15 @@ Result<OpenFiles> raise_open_files() noexcept {
     return fail(Errc::Limit, std::string("cannot raise the limit on open files: ") + std::strerror(errno),
                 errno);
   return OpenFiles{before, number(limit.rlim_cur)};
+}
+
+void hold_signals() noexcept { mask_signals(SIG_BLOCK); }
+void release_signals() noexcept { mask_signals(SIG_UNBLOCK); }
+
+void open_standard_streams() noexcept {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) != 0 && errno == EBADF) (void)!::open("/dev/null", O_RDWR);  // gets this number
+  }
 }
 
 void ignore_sigpipe() noexcept {

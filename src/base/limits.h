@@ -12,6 +12,16 @@ struct OpenFiles {
 // Raises RLIMIT_NOFILE to its hard limit. On failure the old limit stays.
 Result<OpenFiles> raise_open_files() noexcept;
 
+// SIGTERM, SIGINT and SIGHUP stay pending until release_signals(), in threads that begin meanwhile for ever.
+// What comes before there are handlers would end the process, or be lost if that is process 1 of a container.
+void hold_signals() noexcept;
+// For this thread alone.
+void release_signals() noexcept;
+
+// A file that is opened later must not get the number of a standard stream that was closed at the start: what
+// is printed would go into it.
+void open_standard_streams() noexcept;
+
 // A peer that is gone must be an error value, not a signal: OpenSSL writes with write(2), which has no
 // MSG_NOSIGNAL.
 void ignore_sigpipe() noexcept;

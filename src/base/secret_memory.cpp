@@ -20,8 +20,15 @@ std::size_t whole_pages(std::size_t size) noexcept {
 SecretMemory::SecretMemory(std::span<const std::uint8_t> bytes) : size_(bytes.size()) {
   if (bytes.empty()) return;
   const auto room = whole_pages(size_);
-  void* p = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) throw std::bad_alloc();
+  const auto map = [room] {
+    return ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  };
+  void* p = map();
+  for (; p == MAP_FAILED; p = map()) {  // as `new` does
+    const auto handler = std::get_new_handler();
+    if (!handler) throw std::bad_alloc();
+    handler();
+  }
   (void)::mlock(p, room);
   (void)::madvise(p, room, MADV_DONTDUMP);
   (void)::madvise(p, room, MADV_DONTFORK);

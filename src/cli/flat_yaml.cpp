@@ -22,9 +22,26 @@ std::string printable(std::string text) {
   return text;
 }
 
+// The library takes a quotation mark that is never closed for one at the end of the file, and the settings
+// between for its text; so quoted texts end on their line. For longer ones there are block scalars.
+bool ends_on_its_line(std::string_view text, const YAML::Mark& mark) {
+  auto at = static_cast<std::size_t>(mark.pos);
+  if (mark.is_null() || at >= text.size() || (text[at] != '"' && text[at] != '\'')) return true;
+  const char quote = text[at];
+  for (++at; at < text.size() && text[at] != '\n'; ++at) {
+    if (quote == '"' && text[at] == '\\') {
+      ++at;
+    } else if (text[at] == quote) {
+      if (quote == '"' || at + 1 == text.size() || text[at + 1] != quote) return true;
+      ++at;  // '' stands for one
+    }
+  }
+  return false;
+}
+
 // An alias refers to a node instead of copying it, and the library bounds the depth of a document, so its
 // size bounds everything.
-void members(const YAML::Node& document, FlatText& out) {
+void members(const YAML::Node& document, std::string_view text, FlatText& out) {
   if (document.IsNull()) return;  // empty
   if (!document.IsMap()) {
     out.problems.push_back({"the file must be a list of \"flag: value\" lines", line_of(document.Mark())});
@@ -34,6 +51,9 @@ void members(const YAML::Node& document, FlatText& out) {
     const std::uint32_t line = line_of(member.first.Mark());
     if (!member.first.IsScalar()) {
       out.problems.push_back({"a key must be the name of a flag", line});
+    } else if (!ends_on_its_line(text, member.first.Mark()) ||
+               (member.second.IsScalar() && !ends_on_its_line(text, member.second.Mark()))) {
+      out.problems.push_back({"a quotation mark is not closed on its line", line});
     } else if (member.second.IsNull()) {
       out.entries.push_back({member.first.Scalar(), "", line});
     } else if (member.second.IsScalar()) {
@@ -50,8 +70,10 @@ void members(const YAML::Node& document, FlatText& out) {
 
 FlatText read_flat_yaml(std::string_view text) {
   FlatText out;
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   try {
-    members(YAML::Load(std::string(text)), out);
+    members(YAML::Load(std::string(text)), text, out);
   } catch (const YAML::Exception& error) {
     out.entries.clear();
     out.problems = {{"not valid YAML: " + printable(error.msg), line_of(error.mark)}};

@@ -17,9 +17,13 @@ struct Inputs {
   std::function<std::optional<std::string>(const std::string& name)> environment;  // nothing: not set
   std::function<Result<std::string>(const std::string& path)> read_file;  // `what`: the system's reason alone
 };
+enum class Files : std::uint8_t {
+  MayBePipes,  // a shell's <(…) at the start: waits until the other side has written it
+  Regular,     // anything else is an error, and never waited for
+};
 // Those of this process; files larger than a configuration may be are refused. Threads must not change the
 // environment.
-Inputs process_inputs();
+Inputs process_inputs(Files files);
 
 // Kept for a reload, which is parse() again with the same arguments: the file and the files of secrets are
 // read anew.

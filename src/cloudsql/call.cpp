@@ -16,6 +16,12 @@ constexpr std::string_view kQuota =
     "The Cloud SQL Admin API quota of the project is used up: raise it, or run fewer processes.";
 constexpr std::string_view kEgress =
     "Check the firewall and the egress of this machine, and HTTPS_PROXY if there is a proxy.";
+constexpr std::string_view kEndpoint =
+    "Check that the SQL Admin API answers at the endpoint (sqladmin_api_endpoint), and not a proxy or "
+    "another "
+    "server (HTTPS_PROXY).";
+constexpr std::string_view kUnavailable =
+    "The Cloud SQL Admin API has a failure of its own, which passes: sidepool goes on trying.";
 
 // Google's words, in its list of reasons or in its text. Matched in order, before the tables below.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kByWord = {{
@@ -47,7 +53,10 @@ constexpr std::array<std::pair<int, std::string_view>, 5> kByStatus = {{
 }};
 
 // Reasons of our own.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kByReason = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kByReason = {{
+    {"malformed", kEndpoint},
+    {"too_large", kEndpoint},
+    {"transport", kEgress},
     {"no_credentials",
      "Give --credentials-file or --token, set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth "
      "application-default "
@@ -128,6 +137,9 @@ std::string_view remedy(const Error& error) noexcept {
   if (error.code == Errc::Api)
     for (const auto& [status, advice] : kByStatus)
       if (error.sys == status) return advice;
+  if (error.code == Errc::Api && error.sys >= 500) return kUnavailable;
+  if (error.code == Errc::Api && error.sys >= 200 && error.sys < 400)
+    return kEndpoint;  // redirects are not followed
   return {};
 }
 

@@ -14,8 +14,8 @@ class FdWatch {
   // `events`: UV_READABLE, UV_WRITABLE and UV_DISCONNECT (the peer sent FIN or went away). All of them are
   // level triggered: who is told must act, or arm without that event, or the loop spins. All three at once
   // also mean "the socket has an error": unread bytes may still be queued and only recv() or SO_ERROR knows
-  // the errno; the watch is then disarmed until arm() is called again. The callback may stop or destroy the
-  // watch.
+  // the errno; the watch is then disarmed until arm() is called again, and who has not read to that end must
+  // do so, or never hears of it. The callback may stop or destroy the watch.
   using Callback = void (*)(void* owner, int events) noexcept;
 
   // 0 or a libuv error (UV_EEXIST: the number is still watched by someone). Watches nothing until arm().

@@ -1,6 +1,8 @@
 // src/metrics/registry.cpp -- which pools and upstreams are counted, and the rare events of an upstream.
 #include "src/metrics/registry.h"
 
+#include <algorithm>
+
 namespace sidepool::metrics {
 
 namespace {
@@ -62,7 +64,12 @@ void UpstreamMetrics::refresh_failed(std::string_view reason, std::string_view a
   refresh_failures_.add(reason);
   const std::lock_guard lock(mutex_);
   // The connector's label carries Google's words as they are (notAuthorized), or does not exist.
-  const std::string code(api_code.substr(0, ReasonCounts::kLongest));
+  const auto in_word = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  const bool word =
+      api_code.size() <= ReasonCounts::kLongest && std::all_of(api_code.begin(), api_code.end(), in_word);
+  const std::string code(word ? api_code : "other");
   auto& codes = now_.refresh_failure_codes;
   if (codes.contains(code) || codes.size() + 1 < ReasonCounts::kMost) {
     ++codes[code];

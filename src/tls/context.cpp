@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <utility>
@@ -43,7 +44,17 @@ Status use_ciphers(SSL_CTX* ctx, const std::string& ciphers) {
   return broken("cipher list \"" + ciphers + "\" is not usable");
 }
 
+// OpenSSL would wait for the other end of a pipe, on a loop. What cannot be looked at OpenSSL complains
+// about.
+Status not_a_pipe(const std::string& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return {};
+  return fail(Errc::Config, file + " is not a regular file", 0, "tls_setup");
+}
+
 Status use_certificate(SSL_CTX* ctx, const std::string& cert_file, const std::string& key_file) {
+  for (const auto& file : {cert_file, key_file})
+    if (auto ok = not_a_pipe(file); !ok) return ok;
   if (SSL_CTX_use_certificate_chain_file(ctx, cert_file.c_str()) != 1)
     return broken("certificate file " + cert_file + " is not usable");
   if (SSL_CTX_use_PrivateKey_file(ctx, key_file.c_str(), SSL_FILETYPE_PEM) != 1)
@@ -58,6 +69,7 @@ Status use_authorities(SSL_CTX* ctx, const std::string& ca_file) {
     if (SSL_CTX_set_default_verify_paths(ctx) == 1) return {};
     return broken("the system's certificate authorities cannot be used");
   }
+  if (auto ok = not_a_pipe(ca_file); !ok) return ok;
   if (SSL_CTX_load_verify_file(ctx, ca_file.c_str()) == 1) return {};
   return broken("CA file " + ca_file + " is not usable");
 }

@@ -240,17 +240,25 @@ void Client::on_login_slot(pool::ServerId slot) {
 
 void Client::on_yield_login(pool::ServerId slot) {
   if (login_) login_->on_yield(slot);
+  if (pass_) pass_->on_yield(slot);
   after();
 }
 
 void Client::on_notify() {
   if (!session_ || session_->phase() != pool::Phase::Waiting || gone_) return;
+  ErrorFields why{"NOTICE",
+                  "01000",
+                  "no server connection is free, the request is waiting in the queue",
+                  {},
+                  "Raise pool.size, or look for clients that keep transactions open."};
+  const auto error = up_->shared->broker.open_error(pool_->id);
+  if (error) {
+    why.message = "no server connection can be opened, the request is waiting in the queue";
+    why.detail = error->message;
+    why.hint = error->hint;
+  }
   protocol::Buffer bytes;
-  protocol::notice_response(bytes, {"NOTICE",
-                                    "01000",
-                                    "no server connection is free, the request is waiting in the queue",
-                                    {},
-                                    "Raise pool.size, or look for clients that keep transactions open."});
+  protocol::notice_response(bytes, why);
   send(bytes);
   after();
 }

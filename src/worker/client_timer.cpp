@@ -136,7 +136,7 @@ ErrorFields Client::wait_error() {
   f.code = open_error_->sqlstate;
   f.message = open_error_->message;
   f.detail = "The request waited for a server connection until query_wait_timeout.";
-  f.hint = {};
+  f.hint = open_error_->hint;
   return f;
 }
 
@@ -154,7 +154,7 @@ void Client::on_refused_by_broker() {
 void Client::on_upstream_error(const pool::OpenError& error) {
   if (!session_ || session_->phase() != pool::Phase::Waiting) return;
   ticket_.reset();
-  refuse({"ERROR", error.sqlstate, error.message, {}, {}});
+  refuse({"ERROR", error.sqlstate, error.message, {}, error.hint});
   after();
 }
 

@@ -196,6 +196,7 @@ std::string_view remedy(const Error& e) noexcept {
     return "Check the certificates and the clock.";
   if (e.reason == "tls_refused")
     return "The server has TLS switched off; set tls.mode to \"prefer\" or \"disable\".";
+  if (e.reason == kUserPassword) return "Correct the password in this user's [[user]] entry.";
   if (e.reason == "listener")
     return "Set allow_remote = true for this upstream, or connect over loopback or a unix socket.";
   if (e.reason == "cleartext")

@@ -40,6 +40,8 @@ struct ClientError {
   protocol::ErrorFields fields() const { return {"FATAL", sqlstate, message, detail, hint}; }
 };
 ClientError for_client(const Error& error);
+// Error::reason where the database refuses the password of a [[user]] entry.
+inline constexpr const char* kUserPassword = "user_password";
 std::string_view remedy(const Error& error) noexcept;
 // An ErrorResponse with this body, as the server sent it; `hint` is added if it has none.
 void raw_error(protocol::Buffer& out, protocol::Bytes body, std::string_view hint = {});

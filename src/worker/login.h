@@ -31,6 +31,7 @@ class Login final : public upstream::Connector::Owner {
   void on_deadline();
   // The process ends.
   void on_stop();
+  bool in_handshake() const noexcept { return step_ == Step::Handshake; }
 
  private:
   enum class Step : std::uint8_t {
@@ -62,6 +63,8 @@ class Login final : public upstream::Connector::Owner {
 
   // login_database.cpp: the database's side
   void want_slot(bool trial);
+  pool::LoginRank rank() const;
+  void note_refused();
   void connect();
   void on_route(Result<upstream::Route> route, Time until);
   bool look_again(const upstream::Failure& failure);
@@ -97,6 +100,7 @@ class Login final : public upstream::Connector::Owner {
   std::uint32_t destination_ = 0;  // Upstream::destination when it began to connect
   std::optional<protocol::SecretText> password_;
   const Time began_;
+  bool heard_ = false;          // a byte of this connection has been read
   bool direct_ = false;         // TLS from the first byte
   bool asking_ = false;         // the client has been asked and has not answered
   bool database_asks_ = false;  // the connector waits for the password

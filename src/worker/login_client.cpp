@@ -52,9 +52,10 @@ void Login::on_stop() {
   refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
 }
 
-// Direct TLS begins with the first byte, which has to stay in the socket for the handshake.
+// Direct TLS begins with the first byte of the connection, which has to stay in the socket for the handshake.
+// Behind anything else the same byte is part of a packet, or plain text put in front of somebody's TLS.
 bool Login::first_byte_is_tls() {
-  if (!client_.entrance().tls || client_.stream().tls()) return false;
+  if (heard_ || !client_.entrance().tls || client_.stream().tls()) return false;
   std::uint8_t first = 0;
   return ::recv(client_.stream().fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == 0x16;
 }
@@ -62,8 +63,7 @@ bool Login::first_byte_is_tls() {
 void Login::on_readable() {
   if (step_ == Step::Handshake) return handshake();
   if (step_ == Step::Over) return;
-  if (step_ == Step::Reading && accept_.output().empty() && !asking_ && rest_.empty() &&
-      first_byte_is_tls() && !pool_) {
+  if (step_ == Step::Reading && first_byte_is_tls()) {
     accept_ = protocol::AcceptMachine({true, true});  // all it will see is inside
     direct_ = true;
     return start_tls();
@@ -77,6 +77,7 @@ void Login::read() {
     const auto r = client_.stream().read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     if (r.status != io::Io::Done) return drop();
+    heard_ = true;
     if (step_ != Step::Reading || (!asking_ && pool_)) {
       // An answer is due from us; nothing but an early message of an impatient client can be here.
       if (rest_.size() + r.n > protocol::kMaxBeforeAuth) {
@@ -223,7 +224,10 @@ void Login::on_startup() {
   auto settings = startup_settings();
   if (!settings) return;
   settings_ = std::move(*settings);
-  const auto at_start = [](const auto& entry) { return only_at_start(entry.first); };
+  // What nobody can set is PostgreSQL's to refuse (or to allow: a superuser's session_authorization).
+  const auto at_start = [](const auto& entry) {
+    return only_at_start(entry.first) || pool::read_only(entry.first);
+  };
   if (settings_ && std::any_of(settings_->begin(), settings_->end(), at_start)) return pass_through();
   decide();
 }

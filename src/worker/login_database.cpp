@@ -1,5 +1,6 @@
 // src/worker/login_database.cpp -- the database's side of a login: a slot, a connection as this user, and
 // what comes of it.
+#include "protocol/messages.h"
 #include "src/base/log.h"
 #include "src/base/random.h"
 #include "src/worker/client.h"
@@ -21,7 +22,8 @@ void Login::want_slot(bool trial) {
   const pool::LoginFor what = trial
                                   ? pool::LoginFor{pool::TrialLogin{pool_->id}}
                                   : pool::LoginFor{pool::FirstLogin{Upstream::identity(s.database, s.user)}};
-  const auto answer = up_->shared->broker.acquire_login_slot(client_.id(), what, steady_now(), orders);
+  const auto answer =
+      up_->shared->broker.acquire_login_slot(client_.id(), what, steady_now(), orders, rank());
   worker_.carry_out(*up_->shared, orders);
   if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
     slot_ = granted->server;
@@ -32,6 +34,19 @@ void Login::want_slot(bool trial) {
     return;
   }
   refuse({"FATAL", "57P03", "the pool is being closed", {}, "Connect again."});
+}
+
+// A password that was right before is tried before those that strangers guess.
+pool::LoginRank Login::rank() const {
+  if (pool_ && password_ && pool_->remembered.resembles(password_->view())) return pool::LoginRank::Likely;
+  return up_->shared->failed_peers.recently(client_.peer(), worker_.loop().now()) ? pool::LoginRank::Suspect
+                                                                                  : pool::LoginRank::Unknown;
+}
+
+// The database has refused this client, so those that come from where it comes wait behind others.
+void Login::note_refused() {
+  up_->shared->failed_peers.failed(client_.peer(), worker_.loop().now());
+  if (pool_ && password_) pool_->remembered.refused(password_->view());
 }
 
 void Login::on_slot(pool::ServerId slot) {
@@ -165,6 +180,7 @@ void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
 void Login::logged_in(upstream::Ready ready) {
   const auto& s = accept_.startup();
   const bool asked = ready.login->auth_method() != AuthMethod::None;
+  up_->shared->failed_peers.succeeded(client_.peer());
   if (!asked && !client_.entrance().trusted()) {
     end_slot(std::move(ready.connection.stream), true);
     return refuse_without_password();
@@ -229,9 +245,14 @@ void Login::tell_failure(const upstream::Failure& failure) {
   auto& up = *up_->shared;
   up.metrics.login_failed(failure.server_error.empty() ? failure.error.reason : "database");
   if (!failure.server_error.empty()) {
+    // Class 28, invalid authorization: the manual's appendix A.
+    const auto error = protocol::ErrorView::decode(failure.server_error);
+    if (error && error->code.starts_with("28")) note_refused();
+    std::string hint = principal_hint(up, accept_.startup().user, failure.server_error);
+    if (hint.empty() && error && error->code == "28P01" && up_->conf->client_auth == conf::ClientAuth::Trust)
+      hint = remedy({Errc::Auth, 0, {}, kUserPassword});
     protocol::Buffer message;
-    raw_error(message, failure.server_error,
-              principal_hint(up, accept_.startup().user, failure.server_error));
+    raw_error(message, failure.server_error, hint);
     step_ = Step::Connecting;
     client_.send(message);
     cancel();
@@ -245,7 +266,7 @@ void Login::tell_failure(const upstream::Failure& failure) {
 void Login::pass_through() {
   const auto& s = accept_.startup();
   auto& client = client_;
-  auto pass = std::make_unique<PassThrough>(client_, *up_, s, rest_);
+  auto pass = std::make_unique<PassThrough>(client_, *up_, s, rest_, *deadline());
   cancel();
   client.begin_pass_through(std::move(pass));  // ends this login
 }

@@ -1,6 +1,8 @@
 // src/worker/opener.cpp -- see opener.h.
 #include "src/worker/opener.h"
 
+#include <algorithm>
+
 #include "src/base/log.h"
 #include "src/base/random.h"
 #include "src/worker/dial_result.h"
@@ -17,6 +19,13 @@ std::uint64_t random_bits() noexcept {
   return n;
 }
 
+// What a server calls its SQLSTATE becomes a label only if it is one (the manual's appendix A).
+bool is_sqlstate(std::string_view code) {
+  return code.size() == 5 && std::all_of(code.begin(), code.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+         });
+}
+
 pool::OpenError open_error(const upstream::Failure& f) {
   if (f.error.reason == "no_password") {  // what is kept does not fit: a client has to bring the new password
     return {pool::OpenFailure::BadCredential, "28P01",
@@ -25,7 +34,7 @@ pool::OpenError open_error(const upstream::Failure& f) {
   if (f.server_error.empty()) {
     auto told = for_client(f.error);
     return {told.sqlstate == "28000" ? pool::OpenFailure::Refused : pool::OpenFailure::Unreachable,
-            std::string(told.sqlstate), std::move(told.message)};
+            std::string(told.sqlstate), std::move(told.message), std::string(told.hint)};
   }
   const auto e = protocol::ErrorView::decode(f.server_error);
   if (!e) return {pool::OpenFailure::Unreachable, "08006", for_client(f.error).message};
@@ -102,15 +111,23 @@ void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) 
   // Once more with a new certificate, before any client hears of it.
   if (failure.certificate_refused && upstream_.is_cloudsql() && !std::exchange(retried_, true))
     return start();
-  log_upstream_error(upstream_, failure.error);
   auto error = open_error(failure);
+  if (error.kind == pool::OpenFailure::BadCredential &&
+      worker_.local(upstream_).conf->client_auth == conf::ClientAuth::Trust) {
+    // No client brings another password here: only a corrected configuration does.
+    error.kind = pool::OpenFailure::Refused;
+    failure.error.reason = kUserPassword;
+    error.hint = remedy(failure.error);
+  }
+  log_upstream_error(upstream_, failure.error);
   if (error.kind == pool::OpenFailure::BadCredential) pool_->remembered.distrust();
   failed(std::move(error));
 }
 
 void Opener::failed(pool::OpenError error, bool peer_closed) {
   if (std::exchange(over_, true)) return;
-  if (pool_) worker_.counters(*pool_).login_failures.add(error.sqlstate);
+  if (pool_)
+    worker_.counters(*pool_).login_failures.add(is_sqlstate(error.sqlstate) ? error.sqlstate : "other");
   const bool tell = error.kind == pool::OpenFailure::Refused;
   pool::Orders orders;
   upstream_.broker.open_failed(order_.server, error, peer_closed, steady_now(), random_bits(), orders);

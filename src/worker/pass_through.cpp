@@ -4,9 +4,6 @@
 #include <algorithm>
 
 #include "protocol/encode.h"
-#include "protocol/messages.h"
-#include "src/base/random.h"
-#include "src/tls/verify.h"
 #include "src/worker/client.h"
 #include "src/worker/dial_result.h"
 
@@ -16,16 +13,15 @@ using protocol::Bytes;
 
 namespace {
 constexpr int kReadsPerTurn = 8;
-constexpr std::uint32_t kMostMechanisms = 1024, kMostAnswer = 4096;
 constexpr Duration kTellMetrics = std::chrono::seconds(5);  // as the connector does
-constexpr std::string_view kBinding = "-PLUS";
 }  // namespace
 
-PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest)
+PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& s, Bytes rest,
+                         Time login_until)
     : client_(client),
       worker_(client.worker()),
       up_(up),
-      login_until_(worker_.loop().now() + worker_.config().server.client_login_timeout),
+      login_until_(login_until),
       dialer_(worker_.loop(), *worker_.shared().resolver, *this),
       out_(worker_.chunks()) {
   std::vector<protocol::Parameter> parameters{{"user", s.user}};
@@ -50,8 +46,11 @@ PassThrough::~PassThrough() { end(); }
 void PassThrough::start() {
   pool::Orders orders;
   auto& broker = up_.shared->broker;
-  const auto answer =
-      broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()}, steady_now(), orders);
+  const auto rank = up_.shared->failed_peers.recently(client_.peer(), worker_.loop().now())
+                        ? pool::LoginRank::Suspect
+                        : pool::LoginRank::Unknown;
+  const auto answer = broker.acquire_login_slot(client_.id(), pool::OwnLogin{up_.shared->own_pool()},
+                                                steady_now(), orders, rank);
   worker_.carry_out(*up_.shared, orders);
   if (const auto* granted = std::get_if<pool::LoginGranted>(&answer)) {
     slot_ = granted->server;
@@ -68,6 +67,13 @@ void PassThrough::on_slot(pool::ServerId slot) {
   slot_ = slot;
   if (over_) return end();
   connect();
+}
+
+void PassThrough::on_yield(pool::ServerId slot) {
+  if (slot_ != slot || !waits_) return;
+  up_.shared->failed_peers.failed(client_.peer(), worker_.loop().now());
+  refuse({"FATAL", "53300", "the login was given up: other clients need its server connection",
+          "The database's question for a password was not answered.", "Connect again."});
 }
 
 void PassThrough::on_deadline() {
@@ -104,7 +110,7 @@ void PassThrough::server_ended() {
   }
   if (in_login_ && !heard_) note_dial_failure(*up_.shared, f, epoch_, route_.waited());
   if (once_more(f.certificate_refused)) {
-    worker_.close(std::move(server_), false);
+    close_server();
     return start();
   }
   if (in_login_ && !told_) {
@@ -139,9 +145,18 @@ void PassThrough::read_client() {
     const auto r = client_.stream().read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     if (r.status != io::Io::Done) return client_.hang_up();
+    if (!resume()) return;
     withheld_ ? first_answer(to.first(r.n)) : to_server(to.first(r.n));
     if (r.n < to.size() && !client_.stream().holds_input()) return;
   }
+}
+
+// The client has said something. False: too late, its login has been given up.
+bool PassThrough::resume() {
+  if (!std::exchange(waits_, false) || up_.shared->broker.login_resumed(*slot_, steady_now())) return true;
+  waits_ = true;
+  on_yield(*slot_);
+  return false;
 }
 
 void PassThrough::read_server() {
@@ -181,108 +196,6 @@ void PassThrough::from_server(Bytes in) {
   if (!in.empty() && !over_) client_.send(in);
 }
 
-void PassThrough::welcome_message(const protocol::Slice& s) {
-  if (s.type == 'R') return authentication_message(s);
-  if (s.type == 'K' && s.body_size <= protocol::kMaxCancelKey + 4) return whole(s) ? key_message() : void();
-  if (s.type == 'Z' && s.last) in_login_ = false;
-  if (s.type == 'E') told_ = true;
-  client_.send(s.bytes);
-}
-
-// Keeps a message that comes in pieces. True: it is in part_ as a whole.
-bool PassThrough::whole(const protocol::Slice& s) {
-  if (s.first) part_.clear();
-  part_.insert(part_.end(), s.bytes.begin(), s.bytes.end());
-  return s.last;
-}
-
-// A server that lets the client in unasked knows us by our certificate or our address: not every listener may
-// use that (product.md §4.2), here as little as in a pool.
-void PassThrough::authentication_message(const protocol::Slice& s) {
-  constexpr std::uint32_t kOk = 0, kSasl = 10, kSizeOfOk = 4;
-  if (s.body_size < kSizeOfOk || s.body_size > kMostMechanisms) {
-    asked_ = true;
-    client_.send(s.bytes);
-    return;
-  }
-  if (!whole(s)) return;
-  const auto kind = protocol::load_be32(part_.data() + 5);
-  if (kind == kSasl) {
-    asked_ = true;
-    return offer_mechanisms();
-  }
-  const bool ok = kind == kOk && s.body_size == kSizeOfOk;
-  if (ok && !asked_ && !client_.entrance().trusted()) {
-    return fail({Errc::Auth, 0, "this listener may not use a login without a password", "listener"});
-  }
-  asked_ = asked_ || !ok;
-  client_.send(part_);
-}
-
-// Channel binding ties the login to one TLS connection, and between client and server there are two, or one
-// and none: what cannot hold is not offered. libpq without TLS would end the connection at the sight of it.
-void PassThrough::offer_mechanisms() {
-  // It is to the server's certificate (tls-server-end-point, RFC 5929 §4): sidepool may have the same.
-  const auto *client = client_.stream().tls(), *server = server_->stream.tls();
-  if (client && server && tls::same_certificate(client->ssl(), server->ssl()))
-    return void(client_.send(part_));
-  const std::string_view list = protocol::as_text(Bytes(part_).subspan(9));
-  std::vector<std::string_view> offered;
-  for (std::size_t at = 0; at < list.size() && list[at] != '\0';) {
-    const auto name = list.substr(at, list.find('\0', at) - at);
-    at += name.size() + 1;
-    name.ends_with(kBinding) ? void(withheld_ = true) : offered.push_back(name);
-  }
-  if (offered.empty()) {
-    return refuse({"FATAL",
-                   "28000",
-                   "the database accepts only logins that are bound to their TLS connection",
-                   "TLS ends at sidepool.",
-                   {}});
-  }
-  withheld_ = withheld_ && client_.stream().tls();
-  protocol::Buffer bytes;
-  protocol::authentication_sasl(bytes, offered);
-  client_.send(bytes);
-}
-
-// A client inside TLS that could bind and believes that the server cannot says so in its first answer (flag
-// "y", RFC 5802 §6) and signs it; the server, which can, takes that for an attack. It is told what to do.
-void PassThrough::first_answer(Bytes in) {
-  answer_.insert(answer_.end(), in.begin(), in.end());
-  if (answer_.size() < 5) return;
-  const auto size = protocol::load_be32(answer_.data() + 1);
-  const bool looked_at = answer_[0] == 'p' && size >= 4 && size <= kMostAnswer;
-  if (looked_at && answer_.size() < size + 1U) return;
-  withheld_ = false;
-  if (looked_at) {
-    const auto body = protocol::as_text(Bytes(answer_).subspan(5, size - 4));
-    const auto data = body.find('\0') + 1 + 4;  // the mechanism's name and the length
-    if (data < body.size() && body.starts_with("SCRAM-") && body[data] == 'y') {
-      return refuse({"FATAL", "28000", "channel binding is not possible through sidepool",
-                     "There are two TLS connections between this client and the database.",
-                     "Connect with channel_binding=disable (PGCHANNELBINDING)."});
-    }
-  }
-  to_server(answer_);
-  protocol::wipe(answer_);
-  protocol::Buffer{}.swap(answer_);
-}
-
-// The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.
-void PassThrough::key_message() {
-  const auto k = protocol::BackendKeyDataView::decode(Bytes(part_).subspan(5));
-  if (!k) return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
-  server_->state.backend_pid = k->pid;
-  server_->cancel_key.assign(k->key.begin(), k->key.end());
-  auto& key = client_.cancel_key();
-  key.size = static_cast<std::uint8_t>(std::min<std::size_t>(k->key.size(), key.secret.size()));
-  fill_random(std::span(key.secret).first(key.size));
-  protocol::Buffer bytes;
-  protocol::backend_key_data(bytes, client_.pid(), key.bytes());
-  client_.send(bytes);
-}
-
 void PassThrough::to_server(Bytes bytes) {
   if (!server_) return;
   sent_ += bytes.size();
@@ -316,17 +229,26 @@ void PassThrough::cancel(io::Stream requester) {
 
 void PassThrough::on_client_gone() { end(); }
 
+void PassThrough::close_server() {
+  if (!server_) return;
+  if (!slot_) return worker_.close(std::move(server_), false);
+  auto connection = std::exchange(server_, nullptr);
+  connection->unwatch();
+  waits_ = false;
+  worker_.close_login(*up_.shared, *std::exchange(slot_, std::nullopt), std::move(connection->stream), false);
+}
+
 void PassThrough::end() {
   over_ = true;
   tell_metrics();
   route_.cancel();
   dialer_.cancel();
   pool::Orders orders;
+  out_.clear();
+  close_server();
   if (ticket_) up_.shared->broker.cancel(*std::exchange(ticket_, std::nullopt), steady_now(), orders);
   if (slot_) up_.shared->broker.login_ended(*std::exchange(slot_, std::nullopt), true, steady_now(), orders);
   worker_.carry_out(*up_.shared, orders);
-  out_.clear();
-  if (server_) worker_.close(std::move(server_), false);
 }
 
 }  // namespace sidepool::worker

@@ -18,13 +18,15 @@ class Client;
 
 class PassThrough final : public Server::User, private upstream::Dialer::Owner {
  public:
-  // `rest`: what the client has sent behind its startup packet.
+  // `rest`: what the client has sent behind its startup packet. `login_until`: the end of its login's time.
   PassThrough(Client& client, LocalUpstream& up, const protocol::StartupMessage& startup,
-              protocol::Bytes rest);
+              protocol::Bytes rest, Time login_until);
   ~PassThrough();
 
   void start();
   void on_slot(pool::ServerId slot);
+  // The client has not answered the database yet, and somebody else needs what this login holds.
+  void on_yield(pool::ServerId slot);
   void on_client_event(int events);
   void on_client_gone();
   void cancel(io::Stream requester);
@@ -47,10 +49,13 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void refuse(const protocol::ErrorFields& why);
   void server_ended();
   void read_client();
+  bool resume();
   void read_server();
   void from_server(protocol::Bytes in);
   void welcome_message(const protocol::Slice& s);
   bool whole(const protocol::Slice& s);
+  void client_is_asked();
+  bool authenticated();
   void key_message();
   void authentication_message(const protocol::Slice& s);
   void offer_mechanisms();
@@ -58,6 +63,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void tell_metrics();
   void to_server(protocol::Bytes bytes);
   void update();
+  void close_server();
   void end();
 
   Client& client_;
@@ -66,7 +72,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   protocol::Buffer first_;  // what the client has sent before the server has said anything
   const Time login_until_;
   std::optional<pool::Ticket> ticket_;
-  std::optional<pool::ServerId> slot_;
+  std::optional<pool::ServerId> slot_;  // of the login, until the database has let the client in
   RouteRequest route_;
   std::uint64_t epoch_ = 0;
   Time connect_until_{};
@@ -83,6 +89,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   bool told_ = false;      // the server has said why it ends
   bool retried_ = false;   // with a new certificate
   bool asked_ = false;     // the server has asked the client to prove who it is
+  bool waits_ = false;     // for the client's answer, and the broker knows that
   bool withheld_ = false;  // it offered channel binding, and the client's answer is yet to come
   bool in_login_ = true;   // until the first ReadyForQuery
   bool over_ = false;

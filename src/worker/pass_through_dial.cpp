@@ -25,17 +25,10 @@ void PassThrough::dial(Result<upstream::Route> route, std::uint64_t epoch, Time 
 
 void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
   const Worker::Turn turn(worker_);
-  pool::Orders orders;
-  const auto id = *slot_;
-  const bool adopted = up_.shared->broker.adopt(id, up_.shared->own_pool(), 0, steady_now(), orders);
-  worker_.carry_out(*up_.shared, orders);
-  if (!adopted) return fail({Errc::Limit, 0, "too many server connections", "limit"});
-  slot_.reset();
-  server_ = std::make_unique<Server>(id, *up_.shared, nullptr);
+  server_ = std::make_unique<Server>(*slot_, *up_.shared, nullptr);
   server_->stream = std::move(connected.stream);
   server_->endpoint = std::move(connected.endpoint);
   server_->user = this;
-  up_.shared->metrics.opened();
   note_dial(*up_.shared, connected.timings, route_.waited());
   if (!server_->watch_on(worker_)) {
     fail({Errc::Limit, 0, "out of file descriptors", "limit"});

@@ -309,9 +309,10 @@ void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
 }
 
 void Client::update_watches() {
-  if (!gone_ && (finishing_ || session_) && watch_.started()) {
+  const bool logging_in = login_ && !login_->in_handshake();  // which arms for what TLS wants
+  if (!gone_ && (finishing_ || session_ || logging_in) && watch_.started()) {
     const int write = has_output() ? UV_WRITABLE : 0;
-    const bool read = finishing_ || wants_client_bytes();
+    const bool read = finishing_ || logging_in || wants_client_bytes();
     arm(write | (read ? UV_READABLE : 0));
   }
   if (server_) {

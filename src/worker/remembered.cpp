@@ -27,19 +27,34 @@ Remembered::Check Remembered::check(Time now, Duration auth_ttl) const {
   return now - fresh_ < auth_ttl ? Check::Admit : Check::FreshLogin;
 }
 
-bool Remembered::knows(std::string_view password, Time now, Duration auth_ttl) const {
-  std::lock_guard lock(mutex_);
-  if (!has_digest_ || now - fresh_ >= auth_ttl) return false;
+// REQUIRES: mutex_ is held.
+bool Remembered::matches(std::string_view password) const {
+  if (!has_digest_) return false;
   auto digest = digest_of(password);
   const bool same = CRYPTO_memcmp(digest.data(), digest_.data(), digest.size()) == 0;
   OPENSSL_cleanse(digest.data(), digest.size());
   return same;
 }
 
+bool Remembered::knows(std::string_view password, Time now, Duration auth_ttl) const {
+  std::lock_guard lock(mutex_);
+  return !distrusted_ && now - fresh_ < auth_ttl && matches(password);
+}
+
+bool Remembered::resembles(std::string_view password) const {
+  std::lock_guard lock(mutex_);
+  return matches(password);
+}
+
+void Remembered::refused(std::string_view password) {
+  std::lock_guard lock(mutex_);
+  if (matches(password)) has_digest_ = false;
+}
+
 void Remembered::distrust() {
   std::lock_guard lock(mutex_);
   if (method_ == AuthMethod::None) method_.reset();
-  has_digest_ = false;
+  distrusted_ = true;
 }
 
 void Remembered::learn(const protocol::LoginMachine& login, std::string_view user, std::string_view password,
@@ -50,7 +65,7 @@ void Remembered::learn(const protocol::LoginMachine& login, std::string_view use
   scram_.reset();
   md5_.reset();
   cleartext_ = SecretMemory{};
-  has_digest_ = false;
+  has_digest_ = distrusted_ = false;
   if (*method_ == AuthMethod::None) return;
   fill_random(key_);
   digest_ = digest_of(password);

@@ -25,6 +25,10 @@ class Remembered {
   Check check(Time now, Duration auth_ttl) const;
   // Whether this password is known to be right and fresh enough; if not, the database is asked.
   bool knows(std::string_view password, Time now, Duration auth_ttl) const;
+  // Whether this password was right the last time. Lets nobody in: it says who is worth trying first.
+  bool resembles(std::string_view password) const;
+  // The database has refused this password: if it is the one that was right before, it is no more.
+  void refused(std::string_view password);
   // What is kept did not let a login of our own in: the next client's password is tried at the database, also
   // if it is the one that was right before (a password set again has another salt). Nobody is let in on what
   // was known before.
@@ -39,6 +43,7 @@ class Remembered {
 
  private:
   std::array<std::uint8_t, 32> digest_of(std::string_view password) const;
+  bool matches(std::string_view password) const;
 
   mutable std::mutex mutex_;
   std::optional<protocol::AuthMethod> method_;  // nothing: no login yet, so nothing is known
@@ -48,6 +53,7 @@ class Remembered {
   std::array<std::uint8_t, 32> key_{};     // of the digest: random, of this pool
   std::array<std::uint8_t, 32> digest_{};  // keyed hash of the password: recognised without PBKDF2
   bool has_digest_ = false;
+  bool distrusted_ = false;  // the digest lets nobody in
   Time fresh_{};
 };
 

@@ -158,15 +158,16 @@ void Worker::closed(Server& s) {
 void Worker::on_idle_or_closing_event(Server& s, int) noexcept {
   const Turn turn(*this);
   if (!s.closing) {
-    if (says_nothing(s)) return;
+    if (says_nothing(s)) return void(s.watch.arm(UV_READABLE));
     if (auto server = take_idle(s.id)) idle_died(std::move(server));
     return;
   }
   for (int i = 0; i < 16; ++i) {  // what a closing server still says is for nobody
     const auto r = s.stream.read(aside_);
-    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
+    if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) break;
     if (r.status != io::Io::Done) return closed(s);
   }
+  s.watch.arm(UV_READABLE);  // after an error of the socket the watch is disarmed
 }
 
 void Worker::idle_died(std::unique_ptr<Server> server) {
@@ -188,7 +189,7 @@ bool Worker::idle_bytes(Server& server, protocol::Bytes in) {
       continue;
     }
     const auto p = s->type == 'S' ? protocol::ParameterStatusView::decode(s->body()) : std::nullopt;
-    if (!p) return false;
+    if (!p || !server.state.may_report(p->name, p->value)) return false;
     server.state.base = pool::with(server.state.base, p->name, p->value);
   }
   return true;

@@ -413,3 +413,30 @@ def test_wrong_cancel_keys_do_nothing_and_right_ones_are_not_delayed(postgres):
         for g in guesses:
             assert g.sock.recv(1) == b"", "nothing is ever answered"
         assert pooler.total("sidepool_cancels_total") == 1
+
+
+@pytest.mark.parametrize("stored, typed", [
+    ("re\u0301sume\u0301", "r\u00e9sum\u00e9"), ("a\u00a0b", "a\u00a0b"), ("pass\u00adword", "password"),
+    ("\uff21bc", "\uff21bc"), ("\u0627\u0031", "\u0627\u0031"), ("caf\U0001f600", "caf\U0001f600")])
+def test_passwords_beyond_ascii_mean_what_they_mean_to_postgresql(postgres, stored, typed):
+    """Through libpq on both ways: what logs in directly logs in here (SASLprep, RFC 4013)."""
+    role = "prepared" + "".join(f"{ord(c):x}" for c in stored + typed)[:50]
+    postgres.create_role(role, stored)
+    with Pooler(postgres, user=role, password=typed) as pooler:
+        direct = {**pooler.login, "port": postgres.port}
+        psycopg2.connect(**direct).close()
+        pooler.connect().close()
+
+
+@pytest.mark.parametrize("setting", ["is_superuser=on", "server_version=9", "in_hot_standby=on", "integer_datetimes=off",
+                                     "session_authorization=trusting"])
+def test_options_that_nobody_may_set_are_refused_by_postgresql(postgres, setting):
+    def refusal(port):
+        with pytest.raises(psycopg2.OperationalError) as error:
+            psycopg2.connect(host="127.0.0.1", port=port, user="app", password="secret", dbname="app",
+                             options=f"-c {setting}")
+        return str(error.value).strip().split("FATAL:")[-1]
+
+    with Pooler(postgres) as pooler:
+        pooler.connect().close()
+        assert refusal(pooler.port) == refusal(postgres.port)

@@ -1,16 +1,18 @@
 """tests/e2e/test_shutdown.py -- how sidepool ends: exit codes, what clients are told, how long it takes (product.md §6)."""
 import signal
 import socket
+import sys
 import threading
 import time
 
 import psycopg2
 import pytest
 
-from lib import raw, wire
+from lib import paths, raw, wire
 from lib.pooler import Pooler, application_database
 from lib.ports import free_port
 from lib.postgres import Postgres
+from lib.process import Process
 from lib.sidepool import Proxy, http_get, wait_status
 from lib.waiting import eventually
 
@@ -251,3 +253,26 @@ def test_signal_in_the_middle_of_a_storm(postgres):
         for t in threads:
             t.join(30)
         assert code == 143 and seconds < 5.5 and len(ended) == 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_came_before_the_handlers_is_not_lost(number, tmp_path):
+    """It is pending from before the first instruction, as it is for process 1 of a container."""
+    config = tmp_path / "sidepool.toml"
+    config.write_text(f'[[upstream]]\nhosts = ["127.0.0.1:1"]\nlisten = ["127.0.0.1:{free_port()}"]\n')
+    early = ("import os, signal, sys\nsignal.pthread_sigmask(signal.SIG_BLOCK, [int(sys.argv[1])])\n"
+             "os.kill(os.getpid(), int(sys.argv[1]))\nos.execv(sys.argv[2], sys.argv[2:])")
+    command = [sys.executable, "-c", early, int(number), paths.sidepool(), "--config", config]
+    with Process(command, name="sidepool") as process:
+        if number == signal.SIGHUP:
+            process.wait_line("the configuration is loaded")
+            process.send_signal(signal.SIGTERM)
+        assert process.wait() == (130 if number == signal.SIGINT else 143)
+
+
+def test_a_command_that_only_asks_can_be_interrupted():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with Process([paths.sidepool(), "wait", "--http-port", silent.getsockname()[1], "--max", "60s"]) as process:
+            silent.accept()
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == -signal.SIGINT

@@ -86,8 +86,7 @@ def setting_cases():
 BOOLEANS = [Case(f"bool-{word}", ["--port", "{p0}", f"--private-ip={word}", f"--health-check={word}", "--http-port", "{http}", NAME])
             for word in "1 t T TRUE true True 0 f F FALSE false False".split()]
 PRECEDENCE = [
-    Case("http-address-ipv6", ["--port", "{p0}", "--health-check", "--http-address", "::1", "--http-port", "{http}", NAME],
-         deviation="http-ipv6", ours="exit 1: .*::1.*"),
+    Case("http-address-ipv6", ["--port", "{p0}", "--health-check", "--http-address", "::1", "--http-port", "{http}", NAME]),
     Case("telemetry-project", ["--port", "{p0}", "--telemetry-project", "p", "--disable-metrics", "--disable-traces", NAME]),
 
     Case("flag-over-env", ["--port", "{p0}", NAME], env={"CSQL_PROXY_PORT": "{p1}"}),

@@ -55,7 +55,6 @@ DEVIATIONS = {
     "renewal": "certificates are renewed until the last client has gone",
     "closed-by-us": "the log tells of connections that sidepool ended",
     "warnings": "there are warnings, on stderr",
-    "http-ipv6": "HTTP listens on IPv4 only",
     "startup-probe": "probes answer 503 before the process is ready, instead of refusing connections",
 }
 

@@ -98,6 +98,12 @@ TEST(AdminListener, QuitsOnceByGetOrPost) {
   }
   EXPECT_EQ(ask(server->port(), "GET", "/metrics").status, 404);
   EXPECT_EQ(ask(server->port(), "GET", "/").status, 404);
+  for (const char* header : {"Origin: http://evil.example", "Sec-Fetch-Site: cross-site"}) {
+    const std::string reply =
+        send_and_read(server->port(), std::string("POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\n") +
+                                          header + "\r\n\r\n");
+    EXPECT_THAT(reply, StartsWith("HTTP/1.1 403 ")) << header;
+  }
   EXPECT_EQ(quits, 0);
   for (const char* method : {"POST", "GET", "POST"}) {
     const Reply reply = ask(server->port(), method, "/quitquitquit");
@@ -116,10 +122,9 @@ TEST(HttpServer, SaysWhyItCannotListen) {
   const auto nowhere = HttpServer::start("192.0.2.1", 0, {});  // TEST-NET-1, RFC 5737
   ASSERT_FALSE(nowhere);
   EXPECT_THAT(nowhere.error().what, HasSubstr("Cannot assign requested address"));
-  const auto v6 = HttpServer::start("::1", 0, {});
-  ASSERT_FALSE(v6);
-  EXPECT_THAT(v6.error().what,
-              StartsWith("failed to start HTTP server: listen tcp [::1]:0: IPv6 addresses are not"));
+  const auto name = HttpServer::start("example.com", 0, {});
+  ASSERT_FALSE(name);
+  EXPECT_EQ(name.error().what, "failed to start HTTP server: listen tcp example.com: not an IP address");
 }
 
 TEST(HttpServer, PortIsFreeAgainAfterStop) {
@@ -158,13 +163,36 @@ TEST(HttpServer, EndlessBodyGetsItsAnswerAndTheEnd) {
   }
 }
 
-// As many silent clients as there are threads, and more, hold the listener up for their time-out at most.
-TEST(HttpServer, SilentClientsAreDropped) {
+// Each of them would hold a thread or a place in a queue, if there were such.
+TEST(HttpServer, SilentClientsHoldUpNobody) {
   const auto server = listen([](const Request&) { return Answer{200, "ok"}; });
   std::list<Connection> silent;
-  for (int i = 0; i < 2 * HttpServer::kThreads; ++i) silent.emplace_back(server->port()).send("GET /liv");
-  EXPECT_EQ(ask(server->port(), "GET", "/").status, 200);
+  for (std::size_t i = 0; i < 4 * HttpServer::kMaxConnections; ++i) {
+    silent.emplace_back(server->port());
+    if (i % 2 == 0) silent.back().send("GET /liv");
+    if (i % 16 != 0) continue;
+    EXPECT_EQ(ask(server->port(), "GET", "/").status, 200);
+  }
+  // The oldest make way at once, the others after their time-out.
   for (auto& connection : silent) EXPECT_THAT(connection.read_all(), Not(HasSubstr("200 OK")));
+}
+
+TEST(HttpServer, ARequestMayComeInPieces) {
+  const auto server = listen([](const Request& request) { return Answer{200, std::string(request.path)}; });
+  Connection connection(server->port());
+  for (const char c : std::string("GET /pieces?x=1 HTTP/1.1\r\nHost: x\r\n\r\n")) connection.send({&c, 1});
+  EXPECT_THAT(connection.read_all(), testing::EndsWith("\r\n\r\n/pieces"));
+}
+
+TEST(HttpServer, AnAnswerThatNobodyTakesHoldsUpNobody) {
+  const std::string large(16 << 20, 'x');
+  const auto server = listen([&](const Request& request) {
+    return Answer{200, request.path == "/large" ? large : "ok"};
+  });
+  Connection slow(server->port());
+  slow.send("GET /large HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(ask(server->port(), "GET", "/").body, "ok");
+  EXPECT_GT(slow.read_all().size(), large.size());
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // tests/unit/base/system_test.cpp -- dates, CPU quota, random bytes, limits, secrets.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -8,10 +9,12 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <set>
 
 #include "src/base/cgroup.h"
 #include "src/base/limits.h"
+#include "src/base/memory_reserve.h"
 #include "src/base/random.h"
 #include "src/base/rfc3339.h"
 #include "src/base/secret_memory.h"
@@ -20,6 +23,49 @@ namespace sidepool {
 namespace {
 
 namespace fs = std::filesystem;
+
+TEST(Signals, StayPendingUntilTheyAreReleased) {
+  static volatile std::sig_atomic_t seen = 0;
+  struct sigaction count {
+  }, before{};
+  count.sa_handler = [](int) { seen = seen + 1; };
+  ASSERT_EQ(::sigaction(SIGTERM, &count, &before), 0);
+  hold_signals();
+  ::raise(SIGTERM);
+  EXPECT_EQ(seen, 0);
+  release_signals();
+  EXPECT_EQ(seen, 1);
+  ::sigaction(SIGTERM, &before, nullptr);
+}
+
+TEST(MemoryReserve, IsGivenOutPieceByPieceAndRefilled) {
+  const auto before = std::get_new_handler();
+  keep_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  const auto give_out = std::get_new_handler();
+  give_out();
+  EXPECT_TRUE(memory_is_short());
+  refill_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  for (int i = 0; i < 16; ++i) give_out();
+  EXPECT_THROW(give_out(), std::bad_alloc);
+  refill_memory_reserve();
+  EXPECT_FALSE(memory_is_short());
+  std::set_new_handler(before);
+}
+
+TEST(StandardStreams, AClosedOneIsReplaced) {
+  const int kept = ::dup(STDIN_FILENO);
+  ::close(STDIN_FILENO);
+  open_standard_streams();
+  char byte = 0;
+  EXPECT_EQ(::read(STDIN_FILENO, &byte, 1), 0) << "/dev/null";
+  const int other = ::open("/dev/null", O_RDONLY);
+  EXPECT_GT(other, STDERR_FILENO);
+  ::close(other);
+  if (kept >= 0) ::dup2(kept, STDIN_FILENO);
+  ::close(kept);
+}
 
 std::int64_t unix_micros(std::string_view text) {
   const auto t = parse_rfc3339(text);

@@ -1,5 +1,6 @@
 // tests/unit/cli/file_test.cpp -- the configuration file together with flags, variables and instances.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <fstream>
@@ -154,8 +155,21 @@ TEST(File, AReloadReadsItAgain) {
   EXPECT_EQ(to_string(plan.changes[0]), "upstream \"main\".pool.size: 7 -> 9 (now)");
 }
 
+// A reload must not wait for the other end of a pipe.
+TEST(ProcessInputs, OfARunningProcessAreRegularFiles) {
+  const Inputs real = process_inputs(Files::Regular);
+  const std::string path = testing::TempDir() + "sidepool_pipe_test";
+  std::remove(path.c_str());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(real.read_file(path).error().what, "it is not a regular file");
+  std::remove(path.c_str());
+  std::ofstream(path) << "hello";
+  EXPECT_EQ(real.read_file(path).value(), "hello");
+  std::remove(path.c_str());
+}
+
 TEST(ProcessInputs, ReadsFilesAndSaysWhyNot) {
-  const Inputs real = process_inputs();
+  const Inputs real = process_inputs(Files::MayBePipes);
   const std::string path = testing::TempDir() + "sidepool_inputs_test";
   std::ofstream(path) << "hello";
   EXPECT_EQ(real.read_file(path).value(), "hello");

@@ -185,5 +185,22 @@ TEST(FlatFile, IsReadAgainAtAReload) {
   EXPECT_EQ(std::get<RunConfig>(again).config.server.max_client_conn, 6U);
 }
 
+TEST(FlatYaml, AQuotedTextEndsOnItsLine) {
+  for (const char* text :
+       {"port: \"5555\nquiet: true\n", "port: '5555\nquiet: true\n", "a: \"b\n  c\"\nquiet: true\n",
+        "\"port: 5555\nquiet: true\n", "\xEF\xBB\xBFport: \"5555\n", "port: \"5555\\\"\nquiet: true"}) {
+    const auto read = read_flat_yaml(text);
+    EXPECT_FALSE(read.problems.empty()) << text;
+  }
+  const auto read =
+      read_flat_yaml("a: \"b\\\"c\" # \"\n'd': 'it''s'\ne: |\n  \"f\n  g\nh: i\"j\n\"k\": ''\n");
+  EXPECT_TRUE(read.problems.empty());
+  ASSERT_EQ(read.entries.size(), 5U);
+  EXPECT_EQ(read.entries[0].text, "b\"c");
+  EXPECT_EQ(read.entries[1].text, "it's");
+  EXPECT_EQ(read.entries[2].text, "\"f\ng\n");
+  EXPECT_EQ(read.entries[3].text, "i\"j");
+}
+
 }  // namespace
 }  // namespace sidepool::cli::test

@@ -163,7 +163,12 @@ TEST(Remedies, Table) {
       {{Errc::Api, 0, "x", "region_mismatch"}, "region"},
   };
   for (const Case& c : cases) EXPECT_NE(remedy(c.error).find(c.part), std::string::npos) << c.error.reason;
-  EXPECT_EQ(remedy({Errc::Api, 500, "x", "backendError"}), "");
+  for (const int status : {500, 502, 503})
+    EXPECT_NE(remedy({Errc::Api, status, "x", "backendError"}).find("goes on trying"), std::string::npos);
+  for (const int status : {204, 302})
+    EXPECT_NE(remedy({Errc::Api, status, "x", "http"}).find("endpoint"), std::string::npos);
+  for (const char* reason : {"malformed", "too_large", "transport"})
+    EXPECT_NE(remedy({Errc::Api, 0, "x", reason}).find("HTTPS_PROXY"), std::string::npos) << reason;
   EXPECT_EQ(remedy({Errc::Io, 111, "x", "refused"}), "");
   EXPECT_EQ(remedy({Errc::Auth, 404, "x", "http_404"}), "") << "not an instance that is missing";
 }

@@ -164,6 +164,9 @@ constexpr Broken kOthers[] = {
      "f:4:25: the SQL Admin API endpoint (--sqladmin-api-endpoint) \"http://[::1]:port/x/\" is not a URL "
      "such as "
      "https://sqladmin.googleapis.com/"},
+    {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nsqladmin_api_endpoint = 'ftp://me:secret@host'\n",
+     "f:4:25: the SQL Admin API endpoint (--sqladmin-api-endpoint) \"ftp://***@host/\" is not a URL such as "
+     "https://sqladmin.googleapis.com/"},
     {"[[upstream]]\ninstance = 'p:r:i'\n[cloudsql]\nsqladmin_api_endpoint = 'sqladmin'\n",
      "f:4:25: the SQL Admin API endpoint (--sqladmin-api-endpoint) \"sqladmin/\" is not a URL such as "
      "https://sqladmin.googleapis.com/"},

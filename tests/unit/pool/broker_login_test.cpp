@@ -6,17 +6,17 @@ namespace {
 
 class BrokerLogin : public BrokerTest {
  protected:
-  LoginSlot ask(LoginFor what, WorkerId worker = kA) {
+  LoginSlot ask(LoginFor what, WorkerId worker = kA, LoginRank rank = LoginRank::Unknown) {
     orders.clear();
-    return broker->acquire_login_slot(session(worker), what, now, orders);
+    return broker->acquire_login_slot(session(worker), what, now, orders, rank);
   }
   std::optional<ServerId> granted(LoginFor what) {
     const LoginSlot answer = ask(what);
     const auto* grant = std::get_if<LoginGranted>(&answer);
     return grant == nullptr ? std::nullopt : std::optional(grant->server);
   }
-  Ticket queued(LoginFor what, WorkerId worker = kA) {
-    const LoginSlot answer = ask(what, worker);
+  Ticket queued(LoginFor what, WorkerId worker = kA, LoginRank rank = LoginRank::Unknown) {
+    const LoginSlot answer = ask(what, worker, rank);
     EXPECT_TRUE(std::holds_alternative<Queued>(answer));
     return std::holds_alternative<Queued>(answer) ? std::get<Queued>(answer).ticket : Ticket{};
   }
@@ -127,6 +127,69 @@ TEST_F(BrokerLogin, OneTrialAtATimeAndNoneRefused) {
   EXPECT_EQ(grant.waiter.ticket, third);
   EXPECT_TRUE(adopt(grant.server, pool));
   EXPECT_EQ(broker->counts(pool, now).out, 1u);
+}
+
+TEST_F(BrokerLogin, TrialsGoByRankAndWithinItByArrival) {
+  const PoolId pool = broker->add_pool(sized(5));
+  auto trial = granted(TrialLogin{pool});
+  const Ticket suspect = queued(TrialLogin{pool}, kA, LoginRank::Suspect);
+  const Ticket unknown = queued(TrialLogin{pool}), gone = queued(TrialLogin{pool});
+  const Ticket likely = queued(TrialLogin{pool}, kB, LoginRank::Likely);
+  const Ticket second = queued(TrialLogin{pool}, kA, LoginRank::Likely);
+  EXPECT_EQ(broker->counts(pool, now).waiting_logins, 5u);
+  EXPECT_TRUE(broker->cancel(gone, now, orders));
+  for (const Ticket next : {likely, second, unknown, suspect}) {
+    ended(*trial);
+    const GrantSlot grant = only<GrantSlot>();
+    EXPECT_EQ(grant.waiter.ticket, next);
+    trial = grant.server;
+  }
+  ended(*trial);
+}
+
+TEST_F(BrokerLogin, FirstLoginsOfSuspectsComeLast) {
+  const auto slot = granted(first(1));
+  queued(first(1), kA, LoginRank::Suspect);
+  const Ticket unknown = queued(first(1));
+  ended(*slot);
+  const GrantSlot grant = only<GrantSlot>();
+  EXPECT_EQ(grant.waiter.ticket, unknown);
+  ended(grant.server);
+  ended(only<GrantSlot>().server);
+}
+
+TEST_F(BrokerLogin, PassThroughLoginsOfClientsThatDoNotAnswerMakeWay) {
+  const PoolId pool = broker->add_pool(sized(1));
+  const auto slot = granted(OwnLogin{pool});
+  waits(*slot);
+  const Ticket second = queued(OwnLogin{pool}, kB);
+  EXPECT_TRUE(orders.list.empty());
+  typing_over();
+  EXPECT_EQ(only<YieldLogin>().server, *slot);
+  ended(*slot, false);
+  EXPECT_TRUE(orders.list.empty()) << "its slot is free when the peer has closed";
+  closed(*slot);
+  const GrantSlot grant = only<GrantSlot>();
+  EXPECT_EQ(grant.waiter.ticket, second);
+  EXPECT_TRUE(adopt(grant.server, pool));
+}
+
+TEST_F(BrokerLogin, OfPassThroughLoginsOnlyAsManyMakeWayAsOthersWait) {
+  const PoolId pool = broker->add_pool(sized(2));
+  const auto a = granted(OwnLogin{pool}), b = granted(OwnLogin{pool});
+  waits(*a);
+  now += milliseconds(1);
+  waits(*b);
+  queued(OwnLogin{pool});
+  typing_over();
+  EXPECT_EQ(only<YieldLogin>().server, *a) << "asked longest ago";
+  typing_over();
+  EXPECT_TRUE(orders.list.empty());
+  EXPECT_TRUE(broker->login_resumed(*b, now));
+  ended(*a);
+  const GrantSlot grant = only<GrantSlot>();
+  EXPECT_TRUE(adopt(*b, pool));
+  ended(grant.server);
 }
 
 TEST_F(BrokerLogin, ATrialCountsInThePoolAndTakesAnIdleServersSlot) {

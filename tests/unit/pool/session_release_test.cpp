@@ -41,6 +41,24 @@ TEST_F(SessionTest, AnotherClientGetsACleanServerInOneWrite) {
                                                "COMMIT", "SELECT pg_catalog.pg_advisory_unlock_all()"));
 }
 
+TEST_F(SessionTest, AServerThatInventsParametersWithoutEndIsNotUsed) {
+  for (const bool large : {false, true}) {
+    auto& c = client();
+    EXPECT_EQ(ask(c, "BEGIN"), "C:BEGIN Z:T");
+    auto& server = *c.server;
+    const int many = static_cast<int>(pool::ServerState::kMaxLateParameters);
+    for (int i = 0; i < (large ? 1 : many); ++i)
+      protocol::parameter_status(server.unread, "invented." + std::to_string(i), "x");
+    c.deliver();
+    EXPECT_FALSE(c.closed) << "an extension may report a few more";
+    const std::string value(large ? pool::ServerState::kMaxParameterValue + 1 : 1, 'x');
+    protocol::parameter_status(server.unread, "one_more", value);
+    c.deliver();
+    EXPECT_TRUE(c.closed);
+    EXPECT_TRUE(server.closed);
+  }
+}
+
 TEST_F(SessionTest, AFailedCleanUpForwardsNothing) {
   auto& a = client();
   auto& b = client();

@@ -94,6 +94,17 @@ class FakeDatabase {
                                   [&] { return static_cast<int>(open_.size()) == n; }))
         << open_.size() << " are open";
   }
+  // Wrong passwords are answered only when this has been taken back.
+  void hold_wrong(bool hold) {
+    std::lock_guard lock(mutex_);
+    hold_wrong_ = hold;
+    changed_.notify_all();
+  }
+  // Those that were tried, in order.
+  std::vector<std::string> passwords() {
+    std::lock_guard lock(mutex_);
+    return passwords_;
+  }
   // Waits until a query "sleep" runs.
   void wait_sleeping() {
     std::unique_lock lock(mutex_);
@@ -128,7 +139,9 @@ class FakeDatabase {
     if (!send_all(fd, out)) return;
     const auto password = read_message(fd);
     out.clear();
-    if (password.type != 'p' || password.body != std::string("secret") + '\0') {
+    const bool right = password.type == 'p' && password.body == std::string("secret") + '\0';
+    if (password.type == 'p') note_password(password.body.c_str(), right);
+    if (!right) {
       protocol::error_response(out, {"FATAL", "28P01", "password authentication failed", {}, {}});
       send_all(fd, out);
       return;
@@ -149,6 +162,12 @@ class FakeDatabase {
       if (m.type != 'Q') continue;
       answer(std::string(m.body.c_str()), number, status, out);
     }
+  }
+
+  void note_password(const std::string& password, bool right) {
+    std::unique_lock lock(mutex_);
+    passwords_.push_back(password);
+    changed_.wait_for(lock, std::chrono::seconds(20), [&] { return right || !hold_wrong_; });
   }
 
   void answer(const std::string& text, int number, protocol::TxStatus& status, protocol::Buffer& out) {
@@ -187,6 +206,8 @@ class FakeDatabase {
   std::vector<std::thread> threads_;
   std::set<int> open_;
   int sleeping_ = 0, cancelled_ = 0;
+  bool hold_wrong_ = false;
+  std::vector<std::string> passwords_;
   std::atomic<int> numbers_{0};
 };
 

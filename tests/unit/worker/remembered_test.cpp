@@ -101,6 +101,27 @@ TEST(Remembered, APasswordIsKnownForItsTimeOnly) {
   }
 }
 
+TEST(Remembered, AStalePasswordOnlySaysWhoIsWorthTrying) {
+  Remembered r;
+  EXPECT_FALSE(r.resembles(""));
+  r.learn(done(3, "secret"), "u", "secret", kJustStarted);
+  const auto later = kJustStarted + kTtl;
+  EXPECT_FALSE(r.knows("secret", later, kTtl));
+  EXPECT_TRUE(r.resembles("secret"));
+  EXPECT_FALSE(r.resembles("wrong"));
+  r.distrust();
+  EXPECT_TRUE(r.resembles("secret"));
+  EXPECT_FALSE(r.knows("secret", kJustStarted, kTtl));
+  r.refused("wrong");
+  EXPECT_TRUE(r.resembles("secret")) << "of others nothing is learned";
+  r.refused("secret");
+  EXPECT_FALSE(r.resembles("secret"));
+  r.learn(done(3, "secret"), "u", "secret", kJustStarted);
+  EXPECT_TRUE(r.knows("secret", kJustStarted, kTtl));
+  r.refused("secret");
+  EXPECT_FALSE(r.knows("secret", kJustStarted, kTtl));
+}
+
 TEST(Remembered, OnlyWhatTheMethodNeedsIsKept) {
   Remembered md5, clear;
   md5.learn(done(5, "secret"), "u", "secret", kJustStarted);

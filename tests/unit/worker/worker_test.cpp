@@ -127,6 +127,39 @@ TEST(Worker, WrongPasswordsBesideAPoolTakeNoServer) {
   farm.wait([&] { return farm.counts().slots <= 2 && farm.counts().opening == 0; });
 }
 
+TEST(Worker, APasswordThatWasRightGoesAheadOfThoseOfStrangers) {
+  FakeDatabase db;
+  auto pool = of_size(3);
+  pool.auth_ttl = Duration(1);  // every login is tried
+  Farm farm(db, 1, pool);
+  auto first = farm.client();
+  ASSERT_EQ(first.login(), "");
+  db.hold_wrong(true);
+  std::vector<FakeClient> clients;
+  const auto ask = [&](const char* password) {
+    clients.push_back(farm.client());
+    clients.back().start();
+    EXPECT_EQ(clients.back().read().type, 'R');
+    protocol::Buffer b;
+    protocol::password_message(b, password);
+    clients.back().send(b);
+  };
+  ask("wrong 1");
+  farm.wait([&] { return db.passwords().size() == 2; });
+  const auto id = farm.shared.upstreams[0]->find("db", "app")->id;
+  const auto waiting = [&] {
+    return farm.shared.upstreams[0]->broker.counts(id, steady_now()).waiting_logins;
+  };
+  for (const char* password : {"wrong 2", "wrong 3", "secret"}) {
+    const auto before = waiting();
+    ask(password);
+    farm.wait([&] { return waiting() == before + 1; });
+  }
+  db.hold_wrong(false);
+  for (auto& c : clients) EXPECT_EQ(c.until_ready(), &c == &clients.back() ? "" : "28P01");
+  EXPECT_EQ(db.passwords(), (std::vector<std::string>{"secret", "wrong 1", "secret", "wrong 2", "wrong 3"}));
+}
+
 TEST(Worker, OneServerServesClientsOfAllWorkers) {
   FakeDatabase db;
   Farm farm(db, 3, of_size(1));

@@ -1,0 +1,38 @@
+"""tests/e2e/test_waiting.py -- what a client is told that waits for a server connection which cannot be opened."""
+import signal
+
+from lib import raw, wire
+from lib.pooler import Pooler, application_database
+from lib.postgres import Postgres
+from lib.waiting import eventually
+
+
+def test_the_notice_names_the_cause():
+    with application_database(Postgres()) as postgres, Pooler(postgres, {"query_wait_notify": "2s"}) as pooler:
+        w, _, _ = raw.login(pooler)
+        assert raw.rows(w, "select 1") == ["1"]
+        postgres.stop(signal.SIGQUIT)
+        w.send(wire.query("select 1"))
+        kind, body = w.read()
+        notice = wire.error_fields(body)
+        assert (kind, notice["C"]) == ("N", "01000")
+        assert notice["D"] == "cannot connect to the database: it refuses connections"
+        assert notice["H"] == "Check that the database runs and listens at this address."
+        assert str(postgres.port) not in str(notice) and "pool.size" not in str(notice)
+
+
+def test_a_configured_password_that_is_refused_is_told_at_once():
+    """With client_auth = "trust" no client can bring the right one, so there is nothing to wait for."""
+    entry = {"name": "app", "password": "secret"}
+    with application_database(Postgres()) as postgres, \
+            Pooler(postgres, {"query_wait_timeout": "100s"}, upstream={"client_auth": "trust"},
+                   tables={"[user]": entry}) as pooler:
+        w, _, _ = raw.login(pooler)
+        assert raw.rows(w, "select 1") == ["1"]
+        postgres.sql("alter role app password 'rotated'")
+        postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        eventually(lambda: not postgres.sql("select 1 from pg_stat_activity where usename = 'app'"), "the server is gone")
+        error = raw.error_of(w, "select 1")
+        assert error["C"] == "28P01"
+        assert error["H"] == "Correct the password in this user's [[user]] entry."
+        assert pooler.process.find(r"Correct the password in this user's \[\[user\]\] entry")
