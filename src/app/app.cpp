@@ -172,9 +172,9 @@ void App::reload() {
   auto outcome = cli::parse(invocation_.arguments, inputs_);
   auto* wanted = std::get_if<cli::RunConfig>(&outcome);
   const auto refuse = [this](const std::vector<std::string>& lines) {
+    registry_->config_loaded(false, std::chrono::system_clock::now());
     for (const auto& l : lines) log::error(l);
     log::error("the configuration was not reloaded, the running one stays");
-    registry_->config_loaded(false, std::chrono::system_clock::now());
   };
   if (!wanted) {
     const auto* failure = std::get_if<cli::Failure>(&outcome);
