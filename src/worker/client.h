@@ -101,11 +101,12 @@ class Client final : public Server::User {
   void read_client();
   void feed(protocol::Bytes bytes);
   void offer_held();
+  void keep_rest(protocol::Bytes rest);
   void process(protocol::Bytes& in);
   void read_server();
   void offer_server(protocol::Bytes& in);
   void server_lost();
-  void run(pool::Actions& actions);
+  void run(pool::Actions& actions, protocol::Bytes* in = nullptr);
   void act(pool::Do what);
   // Put off to the end of the event, by the worker.
   void on_refused_by_broker();
