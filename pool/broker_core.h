@@ -102,6 +102,8 @@ class BrokerCore {
   bool owed_in_broker(Index p, Index g, bool has_waiter) const;
   bool outranks(Index w, Index g) const;
   Release place(Index s, WorkerId worker, Condition condition, std::uint64_t kept, Orders& orders);
+  Release settle(Index s, WorkerId worker, std::uint64_t kept, Orders& orders);
+  Release retire(Index s, Orders& orders);
 
   // Who gets a free slot (broker_dispatch.cpp).
   bool may_open(const PoolRecord& pool) const;

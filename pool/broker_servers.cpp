@@ -174,11 +174,7 @@ Release BrokerCore::place(Index s, WorkerId worker, Condition condition, std::ui
   const Index p = server.pool;
   const Index g = server.group;
   PoolRecord& pool = pools_[p];
-  if (must_close(server, condition) || slot_owed(p, g, !groups_[g].waiting.empty())) {
-    begin_closing(s);
-    update(g, orders);
-    return Close{};
-  }
+  if (must_close(server, condition) || slot_owed(p, g, !groups_[g].waiting.empty())) return retire(s, orders);
   const Index w = next_waiter(g, worker);
   if (w == kNone && condition == Condition::Clean) {
     park(s, worker, kept);
@@ -195,6 +191,25 @@ Release BrokerCore::place(Index s, WorkerId worker, Condition condition, std::ui
   remove_client(w);
   update(g, orders);
   return hand;
+}
+
+// The steady state of release(): nobody waits in any pool or line, so there is no claim to weigh, nobody to
+// hand the server to and no demand that its coming back could change. Slots and openings stay as they were,
+// so neither does any pool's minimum. REQUIRES: as place().
+Release BrokerCore::settle(Index s, WorkerId worker, std::uint64_t kept, Orders& orders) {
+  ServerRecord& server = servers_[s];
+  if (must_close(server, Condition::Clean)) return retire(s, orders);
+  park(s, worker, kept);
+  arm(server.pool, orders);
+  return Park{};
+}
+
+// REQUIRES: as place().
+Release BrokerCore::retire(Index s, Orders& orders) {
+  const Index g = servers_[s].group;
+  begin_closing(s);
+  update(g, orders);
+  return Close{};
 }
 
 Release BrokerCore::opened(ServerId id, WorkerId worker, std::uint64_t state, Time now, Orders& orders) {
@@ -237,6 +252,7 @@ Release BrokerCore::release(ServerId id, WorkerId worker, Condition condition, s
   assert(held);
   if (!held) return Close{};
   leave_out(s);
+  if (condition == Condition::Clean && waits_.used() == 0) return settle(s, worker, state, orders);
   return place(s, worker, condition, state, orders);
 }
 

@@ -19,14 +19,19 @@ bool listed(const std::array<std::string_view, N>& names, std::string_view name)
 
 }  // namespace
 
+// Names nearly always come in the same case, so bytes are folded only where they differ.
 bool same_name(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() &&
+  if (a.size() != b.size()) return false;
+  return a == b ||
          std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool name_less(std::string_view a, std::string_view b) noexcept {
-  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(),
-                                      [](char x, char y) { return lower(x) < lower(y); });
+  const auto common = std::min(a.size(), b.size());
+  for (std::size_t i = 0; i < common; ++i) {
+    if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return lower(a[i]) < lower(b[i]);
+  }
+  return a.size() < b.size();
 }
 
 const std::string* SettingSet::find(std::string_view name) const noexcept {

@@ -157,6 +157,18 @@ constexpr Table make_table() {
   return t;
 }
 constexpr Table kTable = make_table();
+// By first letter, without its bit 0x20: bit n is set if a word of n bytes may be known.
+using Lengths = std::array<std::uint64_t, 256>;
+constexpr Lengths make_lengths() {
+  Lengths lengths{};
+  for (const Entry& e : kEntries)
+    lengths[static_cast<unsigned char>(e.text.front()) | 0x20U] |= std::uint64_t{1} << e.text.size();
+  lengths['p'] |= ~std::uint64_t{0} << 7U;  // pg_temp*
+  lengths['d'] |= ~std::uint64_t{0} << 6U;  // dblink*
+  return lengths;
+}
+constexpr Lengths kLengths = make_lengths();
+
 static_assert([] {
   std::size_t longest = 0;
   for (const Entry& e : kEntries) {
@@ -195,6 +207,8 @@ KnownWord by_beginning(std::string_view text) noexcept {
 KnownWord find(std::string_view text, bool quoted) noexcept {
   if (text.size() < kShortest) return {};
   if (text.size() > kLongest) return by_beginning(text);
+  const auto first = static_cast<unsigned char>(text.front()) | 0x20U;
+  if ((kLengths[first] >> text.size() & 1) == 0) return {};
   for (unsigned i = kTable.head[slot(text)]; i != 0; i = kTable.next[i - 1]) {
     const Entry& e = kEntries[i - 1];
     if (e.text.size() != text.size() || !equal_folded(text, e.text)) continue;

@@ -39,9 +39,9 @@ using Fields = std::initializer_list<Field>;
 struct Options {
   Level level = Level::Info;  // lower ones are dropped
   bool json = false;
-  std::size_t queue_lines = 8192;
-  int out_fd = 1;  // debug, info
-  int err_fd = 2;  // warn, error
+  std::size_t queue_lines = 1024;  // of 416 bytes each, and longer lines, taken at start()
+  int out_fd = 1;                  // debug, info
+  int err_fd = 2;                  // warn, error
 };
 
 // From start() to stop() lines go through a bounded queue to the writing thread; when it is full the oldest

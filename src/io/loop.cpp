@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cstdlib>
+#include <utility>
 
 namespace sidepool::io {
 
@@ -80,6 +81,7 @@ void Loop::run_deferred() noexcept {
 
 void Loop::before_poll() noexcept {
   turns_.store(turns_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (!std::exchange(timers_moved_, false)) return;
   const auto next = wheel_.next();
   if (!next) {
     if (timer_at_ != 0) uv_timer_stop(timer_.get());
@@ -97,6 +99,7 @@ void Loop::before_poll() noexcept {
         auto* self = static_cast<Loop*>(h->data);
         if (!self) return;
         self->timer_at_ = 0;
+        self->timers_moved_ = true;
         self->wheel_.advance(self->now());
       },
       at > now ? at - now : 0, 0);

@@ -57,8 +57,11 @@ class Loop {
   // Read once a turn; steady_clock's time line, in whole milliseconds.
   Time now() const noexcept { return Time(std::chrono::milliseconds(uv_now(&loop_))); }
 
-  void arm(TimerNode& node, Time deadline) noexcept { wheel_.arm(node, deadline); }
-  void arm_after(TimerNode& node, Duration after) noexcept { wheel_.arm(node, now() + after); }
+  void arm(TimerNode& node, Time deadline) noexcept {
+    wheel_.arm(node, deadline);
+    timers_moved_ = true;
+  }
+  void arm_after(TimerNode& node, Duration after) noexcept { arm(node, now() + after); }
   // Calls the node's callback on the next turn, before which the loop looks at its fds but does not sleep.
   // Work put off from inside such a callback runs the turn after, so nobody starves the others. Nothing
   // happens if pending.
@@ -86,6 +89,9 @@ class Loop {
   Handle<uv_idle_t> idle_;
   TimerWheel wheel_;
   std::uint64_t timer_at_ = 0;  // uv_now() for which timer_ is set, 0 if it is not
+  // Since timer_ was set a node was armed or the wheel turned. A node that was disarmed does not count: then
+  // timer_ may fire with nothing to do.
+  bool timers_moved_ = false;
   ListNode deferred_;
   void* wake_owner_ = nullptr;
   WakeCallback wake_cb_ = nullptr;

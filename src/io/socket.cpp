@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/tcp.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
@@ -17,15 +16,13 @@
 namespace sidepool::io {
 
 namespace {
-const sockaddr_in& v4(const sockaddr_storage& s) noexcept { return reinterpret_cast<const sockaddr_in&>(s); }
-const sockaddr_in6& v6(const sockaddr_storage& s) noexcept {
-  return reinterpret_cast<const sockaddr_in6&>(s);
-}
+const sockaddr_in& v4(const sockaddr* s) noexcept { return *reinterpret_cast<const sockaddr_in*>(s); }
+const sockaddr_in6& v6(const sockaddr* s) noexcept { return *reinterpret_cast<const sockaddr_in6*>(s); }
 
 // The IPv4 address inside an IPv6 one, or null.
-const std::uint8_t* mapped_v4(const sockaddr_storage& s) noexcept {
-  return s.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6(s).sin6_addr) ? &v6(s).sin6_addr.s6_addr[12]
-                                                                           : nullptr;
+const std::uint8_t* mapped_v4(const sockaddr* s) noexcept {
+  return s->sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6(s).sin6_addr) ? &v6(s).sin6_addr.s6_addr[12]
+                                                                            : nullptr;
 }
 
 void set_option(int fd, int level, int name, int value, const char* what) noexcept {
@@ -76,38 +73,45 @@ Result<SocketAddress> SocketAddress::from_path(std::string_view path) {
   return from_raw(reinterpret_cast<const sockaddr*>(&s), static_cast<socklen_t>(size));
 }
 
-SocketAddress SocketAddress::from_raw(const sockaddr* address, socklen_t size) noexcept {
+SocketAddress SocketAddress::from_raw(const sockaddr* address, socklen_t size) {
   SocketAddress a;
-  a.size_ = std::min<socklen_t>(size, sizeof a.storage_);
-  std::memcpy(&a.storage_, address, a.size_);
+  if (size <= sizeof a.short_) {
+    a.size_ = size;
+    std::memcpy(&a.short_, address, a.size_);
+    return a;
+  }
+  const auto path = std::make_shared<sockaddr_un>();
+  a.size_ = std::min<socklen_t>(size, sizeof *path);
+  std::memcpy(path.get(), address, a.size_);
+  a.path_ = path;
   return a;
 }
 
 bool SocketAddress::is_loopback() const noexcept {
-  if (family() == AF_INET) return (ntohl(v4(storage_).sin_addr.s_addr) >> 24) == 127;
-  if (const auto* m = mapped_v4(storage_)) return m[0] == 127;
-  return family() == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6(storage_).sin6_addr);
+  if (family() == AF_INET) return (ntohl(v4(raw()).sin_addr.s_addr) >> 24) == 127;
+  if (const auto* m = mapped_v4(raw())) return m[0] == 127;
+  return family() == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6(raw()).sin6_addr);
 }
 
 std::uint16_t SocketAddress::port() const noexcept {
-  if (family() == AF_INET) return ntohs(v4(storage_).sin_port);
-  return family() == AF_INET6 ? ntohs(v6(storage_).sin6_port) : std::uint16_t{0};
+  if (family() == AF_INET) return ntohs(v4(raw()).sin_port);
+  return family() == AF_INET6 ? ntohs(v6(raw()).sin6_port) : std::uint16_t{0};
 }
 
 std::string SocketAddress::host() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
-  if (const auto* m = mapped_v4(storage_)) return ::inet_ntop(AF_INET, m, text.data(), text.size());
-  if (family() == AF_INET) return ::inet_ntop(AF_INET, &v4(storage_).sin_addr, text.data(), text.size());
+  if (const auto* m = mapped_v4(raw())) return ::inet_ntop(AF_INET, m, text.data(), text.size());
+  if (family() == AF_INET) return ::inet_ntop(AF_INET, &v4(raw()).sin_addr, text.data(), text.size());
   if (family() == AF_INET6) {
-    std::string host = ::inet_ntop(AF_INET6, &v6(storage_).sin6_addr, text.data(), text.size());
-    if (const auto zone = v6(storage_).sin6_scope_id; zone != 0) {
+    std::string host = ::inet_ntop(AF_INET6, &v6(raw()).sin6_addr, text.data(), text.size());
+    if (const auto zone = v6(raw()).sin6_scope_id; zone != 0) {
       std::array<char, IF_NAMESIZE> name{};
       host += '%';
       host += ::if_indextoname(zone, name.data()) ? std::string(name.data()) : std::to_string(zone);
     }
     return host;
   }
-  const auto& u = reinterpret_cast<const sockaddr_un&>(storage_);
+  const auto& u = *reinterpret_cast<const sockaddr_un*>(raw());
   constexpr socklen_t kHead = offsetof(sockaddr_un, sun_path);
   if (size_ <= kHead) return "@";
   if (u.sun_path[0] == '\0') return "@" + std::string(u.sun_path + 1, size_ - kHead - 1);
@@ -116,7 +120,7 @@ std::string SocketAddress::host() const {
 
 std::string SocketAddress::text() const {
   if (is_unix()) return host();
-  if (family() == AF_INET6 && !mapped_v4(storage_)) return "[" + host() + "]:" + std::to_string(port());
+  if (family() == AF_INET6 && !mapped_v4(raw())) return "[" + host() + "]:" + std::to_string(port());
   return host() + ":" + std::to_string(port());
 }
 

@@ -3,9 +3,11 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,7 +18,8 @@
 
 namespace sidepool::io {
 
-// An IPv4, IPv6 or unix-socket address in the kernel's form.
+// An IPv4, IPv6 or unix-socket address in the kernel's form. Every client keeps one, so what only a long path
+// needs lies apart, shared by copies.
 class SocketAddress {
  public:
   // An IP literal; nullopt if `ip` is not one. A zone ("fe80::1%eth0") is understood.
@@ -24,11 +27,14 @@ class SocketAddress {
   // The error names the path and the limit: sun_path holds 107 characters. A leading '@' means the abstract
   // space.
   static Result<SocketAddress> from_path(std::string_view path);
-  static SocketAddress from_raw(const sockaddr* address, socklen_t size) noexcept;
+  static SocketAddress from_raw(const sockaddr* address, socklen_t size);
 
-  const sockaddr* raw() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
+  const sockaddr* raw() const noexcept {
+    return path_ ? reinterpret_cast<const sockaddr*>(path_.get())
+                 : reinterpret_cast<const sockaddr*>(&short_);
+  }
   socklen_t size() const noexcept { return size_; }
-  int family() const noexcept { return storage_.ss_family; }
+  int family() const noexcept { return raw()->sa_family; }
   bool is_unix() const noexcept { return family() == AF_UNIX; }
   // 127.0.0.0/8, ::1, and 127.0.0.0/8 mapped into IPv6.
   bool is_loopback() const noexcept;
@@ -40,8 +46,9 @@ class SocketAddress {
   std::string host() const;
 
  private:
-  sockaddr_storage storage_{};
+  sockaddr_in6 short_{};
   socklen_t size_ = 0;
+  std::shared_ptr<const sockaddr_un> path_;  // instead of short_, if it is longer
 };
 
 // Liveness of a connection that the other side forgot: probes after `idle`, then every `interval`, and

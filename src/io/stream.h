@@ -9,6 +9,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -27,7 +28,7 @@ class Stream {
  public:
   Stream() noexcept = default;
   explicit Stream(Fd fd) noexcept : s_(std::move(fd)) {}
-  explicit Stream(tls::Stream t) noexcept : s_(std::move(t)) {}
+  explicit Stream(tls::Stream t) : s_(std::make_unique<tls::Stream>(std::move(t))) {}
   Stream(Stream&& other) noexcept : s_(std::exchange(other.s_, Fd{})), sys_(other.sys_) {}
   Stream& operator=(Stream&& other) noexcept {
     if (this == &other) return *this;
@@ -40,8 +41,14 @@ class Stream {
   bool open() const noexcept { return fd() >= 0; }
   int fd() const noexcept { return tls() ? tls()->fd() : std::get<Fd>(s_).get(); }
   // Null if the stream is plain. Valid until the stream is moved or closed.
-  tls::Stream* tls() noexcept { return std::get_if<tls::Stream>(&s_); }
-  const tls::Stream* tls() const noexcept { return std::get_if<tls::Stream>(&s_); }
+  tls::Stream* tls() noexcept {
+    auto* t = std::get_if<Tls>(&s_);
+    return t ? t->get() : nullptr;
+  }
+  const tls::Stream* tls() const noexcept {
+    const auto* t = std::get_if<Tls>(&s_);
+    return t ? t->get() : nullptr;
+  }
   // The bare socket, to start TLS on it; the stream is then not open. REQUIRES: plain.
   Fd take_fd() noexcept { return std::exchange(std::get<Fd>(s_), Fd{}); }
 
@@ -126,7 +133,8 @@ class Stream {
     return Io::Failed;
   }
 
-  std::variant<Fd, tls::Stream> s_;
+  using Tls = std::unique_ptr<tls::Stream>;  // never null; apart, so that plain streams do not carry its room
+  std::variant<Fd, Tls> s_;
   int sys_ = 0;
 };
 

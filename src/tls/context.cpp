@@ -15,6 +15,10 @@ namespace {
 // Wire form of the one protocol name (RFC 7301): its length, then the name.
 constexpr std::array<unsigned char, 11> kPostgresqlAlpn{10, 'p', 'o', 's', 't', 'g', 'r', 'e', 's', 'q', 'l'};
 
+// For servers, four records: what comes in bulk costs one read(2), not four. Only there while bytes are in
+// it. Not for clients, of whom no more may be buffered before they are let in (product.md §6).
+constexpr std::size_t kServerReadBuffer = 65536;
+
 tl::unexpected<Error> broken(std::string what) {
   what += ": " + openssl_error();
   return fail(Errc::Tls, std::move(what), 0, "tls_setup");
@@ -112,6 +116,7 @@ Result<Context> upstream_context(const UpstreamTls& options) {
   auto made = base_context(TLS_client_method(), options.min_version);
   if (!made) return made;
   SSL_CTX* ctx = made->get();
+  SSL_CTX_set_default_read_buffer_len(ctx, kServerReadBuffer);
   if (auto ok = use_ciphers(ctx, options.ciphers); !ok) return tl::unexpected(std::move(ok.error()));
   if (!options.cert_file.empty()) {
     const std::string& key = options.key_file.empty() ? options.cert_file : options.key_file;
@@ -181,6 +186,7 @@ Result<Context> instance_context(InstanceTls options) {
   auto made = base_context(TLS_client_method(), MinVersion::Tls13);
   if (!made) return made;
   SSL_CTX* ctx = made->get();
+  SSL_CTX_set_default_read_buffer_len(ctx, kServerReadBuffer);
   if (SSL_CTX_use_certificate(ctx, options.certificate) != 1)
     return broken("the client certificate is not usable");
   if (SSL_CTX_use_PrivateKey(ctx, options.key) != 1 || SSL_CTX_check_private_key(ctx) != 1)

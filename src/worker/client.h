@@ -101,11 +101,12 @@ class Client final : public Server::User {
   void read_client();
   void feed(protocol::Bytes bytes);
   void offer_held();
+  void keep_rest(protocol::Bytes rest);
   void process(protocol::Bytes& in);
   void read_server();
   void offer_server(protocol::Bytes& in);
   void server_lost();
-  void run(pool::Actions& actions);
+  void run(pool::Actions& actions, protocol::Bytes* in = nullptr);
   void act(pool::Do what);
   // Put off to the end of the event, by the worker.
   void on_refused_by_broker();
@@ -157,7 +158,7 @@ class Client final : public Server::User {
   Time output_since_{};  // of the last byte that the client took, while some wait for it
   pool::Phase phase_ = pool::Phase::Idle;
   std::optional<pool::Ticket> ticket_;
-  std::optional<pool::OpenError> open_error_;  // what wait_error() borrows from
+  std::unique_ptr<const pool::OpenError> open_error_;  // what wait_error() borrows from
   CancelKey cancel_key_;
   std::unique_ptr<io::Stream> held_cancel_;  // a CancelRequest that came during a clean-up, and its sender
   std::uint32_t protocol_ = protocol::kProtocol30;

@@ -130,8 +130,9 @@ void Client::on_deadline() {
 
 // What a client that waited in vain is told: the reason why no server could be opened, if that is it.
 ErrorFields Client::wait_error() {
-  open_error_ = up_->shared->broker.open_error(pool_->id);
-  if (!open_error_) return kQueryWait;
+  auto error = up_->shared->broker.open_error(pool_->id);
+  if (!error) return kQueryWait;
+  open_error_ = std::make_unique<const pool::OpenError>(std::move(*error));
   ErrorFields f = kQueryWait;
   f.code = open_error_->sqlstate;
   f.message = open_error_->message;

@@ -16,6 +16,14 @@ namespace {
 constexpr int kReadsPerTurn = 8;
 // What is kept of a client that the session does not take yet; then it is not read any more.
 constexpr std::size_t kMostHeld = 16384;
+
+// A clean-up, or nothing: the request behind it goes with the same write, which wakes the server once.
+bool only_to_server(const pool::Actions& actions) noexcept {
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    if (actions[i].what != Do::ToServer) return false;
+  }
+  return true;
+}
 }  // namespace
 
 bool Client::wants_client_bytes() const noexcept {
@@ -77,10 +85,15 @@ void Client::offer_held() {
   if (held_.empty() || !session_ || gone_) return;
   Bytes in(held_);
   process(in);
-  if (in.empty()) {
+  keep_rest(in);
+}
+
+// Of held_ the session has left `rest`.
+void Client::keep_rest(Bytes rest) {
+  if (rest.empty()) {
     protocol::Buffer{}.swap(held_);
-  } else if (in.size() < held_.size()) {
-    held_.erase(held_.begin(), held_.end() - static_cast<std::ptrdiff_t>(in.size()));
+  } else if (rest.size() < held_.size()) {
+    held_.erase(held_.begin(), held_.end() - static_cast<std::ptrdiff_t>(rest.size()));
   }
 }
 
@@ -91,7 +104,7 @@ void Client::process(Bytes& in) {
     actions.clear();
     session_->on_client(in, actions);
     const bool idle = actions.empty() && in.size() == before;
-    run(actions);
+    run(actions, &in);
     if (idle) return;
     if (!server_out_.empty() && in.size() == before) return;
   }
@@ -166,7 +179,8 @@ void Client::server_lost() {
   offer_held();
 }
 
-void Client::run(pool::Actions& actions) {
+// `in`: what the client has said and the session has not taken; null if that is for somebody else to offer.
+void Client::run(pool::Actions& actions, Bytes* in) {
   std::array<io::ConstBytes, io::Stream::kMaxPieces> pieces;
   std::size_t n = 0;
   Do to = Do::ToServer;
@@ -193,7 +207,9 @@ void Client::run(pool::Actions& actions) {
   server_ = std::move(granted_);
   actions.clear();
   session_->on_granted(server_->state, actions);
-  run(actions);
+  if (in && !in->empty() && only_to_server(actions) && session_->takes_client_input())
+    session_->on_client(*in, actions);
+  run(actions, in);
 }
 
 void Client::act(Do what) {
@@ -255,7 +271,9 @@ void Client::on_granted(std::unique_ptr<Server> server) {
   if (at_work_) return;  // run() goes on with it
   auto& actions = worker_.actions();
   actions.clear();
-  run(actions);
+  Bytes in(held_);
+  run(actions, &in);
+  keep_rest(in);
   offer_held();
   after();
 }
