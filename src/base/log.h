@@ -39,7 +39,7 @@ using Fields = std::initializer_list<Field>;
 struct Options {
   Level level = Level::Info;  // lower ones are dropped
   bool json = false;
-  std::size_t queue_lines = 1024;  // of 416 bytes each, and longer lines, taken at start()
+  std::size_t queue_lines = 1024;  // of 408 bytes each, taken at start()
   int out_fd = 1;                  // debug, info
   int err_fd = 2;                  // warn, error
 };
