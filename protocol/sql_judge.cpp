@@ -188,7 +188,6 @@ void SqlJudge::step(const Token& t) noexcept {
       return;
     case Step::Discard:
       step_ = Step::Nothing;
-      resets_ = t.word == Word::All;
       if (t.word == Word::All) effects_ |= Effect::DiscardAll;
       if (t.word == Word::Temp) effects_ |= Effect::DiscardTemp;
       if (t.word == Word::Plans) effects_ |= Effect::DiscardPlans;

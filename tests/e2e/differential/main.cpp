@@ -118,14 +118,17 @@ bool has_left(const Exchange& e, const Replies& direct, const Replies& pooled) {
 // sidepool none: the client has to parse again, as drivers do after an error. And in a failed transaction a
 // statement that this server has not seen cannot be parsed, so the error is always the one about the
 // transaction, also where it is only described. A custom setting that was only set locally, or reset, is
-// empty on PostgreSQL from then on, and through the pool unknown on another server.
+// empty on PostgreSQL from then on, and through the pool unknown on another server. A text that would run
+// under the database's value of a setting where the session has a startup value is refused.
 bool known_difference(const Replies& direct, const Replies& pooled) {
   static const std::string kEmptyValue = "D \\x00\\x01\\x00\\x00\\x00\\x00";
+  static const std::string kStartupValue =
+      "Error ERROR 0A000 SET LOCAL ... TO DEFAULT, or a statement behind a RESET";
   static const std::string kNull = "D \\x00\\x01\\xff\\xff\\xff\\xff";
   const auto [d, p] = std::mismatch(direct.begin(), direct.end(), pooled.begin(), pooled.end());
   if (d == direct.end() || p == pooled.end()) return false;
   return *p == "Error ERROR 26000 unnamed prepared statement does not exist" ||
-         (*d == kEmptyValue && *p == kNull) ||
+         (*d == kEmptyValue && *p == kNull) || p->starts_with(kStartupValue) ||
          ((d->starts_with("Error ERROR") || d->starts_with("t ")) && p->starts_with("Error ERROR 25P02"));
 }
 
