@@ -1,1 +1,1 @@
-"""bench/measure -- what bench/compare measures, one subject a module."""
+"""bench/measure -- what bench/run measures, one subject a module."""
