@@ -19,7 +19,7 @@ NAME = "my-project:us-central1:my-postgres"
 PRINCIPAL = "app@my-project.iam.gserviceaccount.com"
 ROLE = "app@my-project.iam"
 ATTEMPTS, STORM = 1000, 10.0  # clients, seconds
-FLEET = 10
+FLEET = 50
 PATHS = ("connectSettings", "generateEphemeralCert")
 REFUSAL = {"status": 403, "reason": "notAuthorized", "message": "The client is not authorized.", "times": -1}
 
@@ -283,9 +283,9 @@ def test_lazy_refresh_fetches_for_the_first_client_only(emulator):
 
 
 def test_a_fleet_spreads_its_refreshes(emulator):
-    """Ten processes that start together fetch their second certificate at different times.
+    """Fifty processes that start together fetch their second certificate at different times.
 
-    Certificates of 60 s are renewed after 27 to 30 s. Fifty schedules over hours are a unit test (Fleet).
+    Certificates of 60 s are renewed after 27 to 30 s. Schedules over hours are a unit test (Fleet).
     """
     emulator.instance(NAME, cert_lifetime_s=60)
     token = emulator.token(PRINCIPAL, [ADMIN_SCOPE])
