@@ -1,4 +1,5 @@
-"""tests/e2e/conftest.py -- import path, deadlines, peers that were missed, and ctest's idea of "skipped"."""
+"""tests/e2e/conftest.py -- import path, deadlines, peers that were missed, ctest's idea of "skipped", and what several files
+test against: one instance with an IAM principal."""
 import faulthandler
 import os
 import pathlib
@@ -10,6 +11,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from lib import paths, peers  # noqa: E402
+from lib.cloud import NAME, PRINCIPAL, ROLE  # noqa: E402
+from lib.emulator import Emulator  # noqa: E402
+from lib.name_server import NameServer  # noqa: E402
+from lib.postgres import Postgres  # noqa: E402
 from lib.process import Process  # noqa: E402
 
 SKIPPED_FOR_CTEST = 77  # SKIP_RETURN_CODE in CMakeLists.txt
@@ -46,6 +51,26 @@ def _deadline(request):
     done.set()
     watchdog.join()
     assert not passed, f"it took more than {seconds:g} s; its programs were killed"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A file that needs another one defines its own, here and below."""
+    with Postgres() as server:
+        server.create_role(ROLE)
+        yield server
+
+
+@pytest.fixture
+def emulator(postgres):
+    with Emulator(postgres, [NAME], principal=PRINCIPAL) as running:
+        yield running
+
+
+@pytest.fixture
+def dns():
+    with NameServer() as server:
+        yield server
 
 
 def _note(config):

@@ -5,40 +5,12 @@ import signal
 import pytest
 
 from lib.black_hole import black_hole
-from lib.cloud import PRINCIPAL, ROLE, connect, refusal, service, try_connect, value, works
-from lib.emulator import Emulator
-from lib.name_server import NameServer
+from lib.cloud import NAME, ROLE, connect, refusal, servers, service, try_connect, value, works
 from lib.ports import free_port, loopback_address
-from lib.postgres import Postgres
 from lib.process import Process
 from lib.sidepool import Proxy, metric_values
 from lib.socks_proxy import SocksProxy
 from lib.waiting import eventually
-
-NAME = "my-project:us-central1:my-postgres"
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as server:
-        server.create_role(ROLE)
-        yield server
-
-
-@pytest.fixture
-def emulator(postgres):
-    with Emulator(postgres, [NAME], principal=PRINCIPAL) as running:
-        yield running
-
-
-@pytest.fixture
-def dns():
-    with NameServer() as server:
-        yield server
-
-
-def servers(running):
-    return sum(v for name, v in metric_values(running.http).items() if name.startswith("sidepool_servers{"))
 
 
 def psc(emulator, *names, listen=()):

@@ -6,15 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from lib.check import Check
-from lib.emulator import PLATFORM_SCOPE, Emulator
-from lib.name_server import NameServer
+from lib.cloud import NAME, PRINCIPAL, ROLE
+from lib.emulator import PLATFORM_SCOPE
 from lib.ports import free_port
-from lib.postgres import Postgres
 from lib.socks_proxy import SocksProxy
 
-NAME = "my-project:us-central1:my-postgres"
 DB = "db.example.com"
-PRINCIPAL, ROLE = "app@my-project.iam.gserviceaccount.com", "app@my-project.iam"
 CONFIG = """
 [server]
 dns_servers = ["{dns}"]
@@ -23,25 +20,6 @@ instance = "{name}"
 auto_iam_authn = true
 listen = ["127.0.0.1:{port}"]
 """
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as server:
-        server.create_role(ROLE)
-        yield server
-
-
-@pytest.fixture
-def emulator(postgres):
-    with Emulator(postgres, [NAME], principal=PRINCIPAL) as running:
-        yield running
-
-
-@pytest.fixture
-def dns():
-    with NameServer() as server:
-        yield server
 
 
 def environment(emulator, **more):

@@ -5,26 +5,10 @@ import tempfile
 import psycopg2
 import pytest
 
-from lib.cloud import PRINCIPAL, ROLE, connect, refusal, service, value, works
-from lib.emulator import Emulator
-from lib.postgres import Postgres
+from lib.cloud import NAME, connect, refusal, service, value, works
 from lib.waiting import eventually
 
-NAME = "my-project:us-central1:my-postgres"
 DNS_NAME = "abc.my-project.us-central1.sql.goog."
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as server:
-        server.create_role(ROLE)
-        yield server
-
-
-@pytest.fixture
-def emulator(postgres):
-    with Emulator(postgres, [NAME], principal=PRINCIPAL) as running:
-        yield running
 
 
 def public_name(emulator, *sans, **more):

@@ -5,10 +5,8 @@ import subprocess
 import pytest
 
 from lib import paths
-from lib.cloud import PRINCIPAL, ROLE, connect, refusal, service, try_connect, value, works
+from lib.cloud import PRINCIPAL, connect, refusal, service, try_connect, value, works
 from lib.emulator import Emulator
-from lib.name_server import NameServer
-from lib.postgres import Postgres
 from lib.waiting import eventually
 
 OLD = "my-project:us-central1:old"
@@ -18,25 +16,12 @@ DB = "db.example.com"
 DNS = 'dns_servers = ["{}"]'
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    with Postgres() as server:
-        server.create_role(ROLE)
-        yield server
-
-
 @pytest.fixture
 def emulator(postgres):
     with Emulator(postgres, {OLD: "mode=cas", NEW: "mode=cas", SCOPED: ""}, principal=PRINCIPAL) as running:
         for name in (OLD, NEW):  # the certificate says nothing but this name
             running.instance(name, sans=[DB, "*.wild.example.com", "dotted.example.com."])
         yield running
-
-
-@pytest.fixture
-def dns():
-    with NameServer() as server:
-        yield server
 
 
 def by_name(emulator, tmp_path, dns, name=DB, **more):

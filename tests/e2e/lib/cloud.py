@@ -6,8 +6,9 @@ import psycopg2
 
 from . import wire
 from .ports import free_port
-from .sidepool import Proxy
+from .sidepool import Proxy, metric_values
 
+NAME = "my-project:us-central1:my-postgres"
 PRINCIPAL = "app@my-project.iam.gserviceaccount.com"
 ROLE = "app@my-project.iam"
 CONFIG = """
@@ -79,3 +80,8 @@ def refusal(running):
         assert kind == "E", kind
         assert sock.recv(1) == b""
         return wire.error_fields(body)
+
+
+def servers(running):
+    """How many server connections it says it has."""
+    return sum(v for name, v in metric_values(running.http).items() if name.startswith("sidepool_servers{"))
