@@ -24,9 +24,12 @@ Settings reported() {
   return settings;
 }
 
-void row(Buffer& out) {
+// How the answer to a SELECT of one row ends.
+void one_row(Buffer& out) {
   static constexpr std::array<std::uint8_t, 12> kRow{'D', 0, 0, 0, 11, 0, 1, 0, 0, 0, 1, '0'};
   out.insert(out.end(), kRow.begin(), kRow.end());
+  protocol::command_complete(out, "SELECT 1");
+  protocol::ready_for_query(out, protocol::TxStatus::Idle);
 }
 
 // One client and one server, which it gets whenever it asks.
@@ -96,9 +99,7 @@ void run(benchmark::State& state, Exchange& exchange, const Buffer& request, con
 void BM_Simple(benchmark::State& state) {
   Buffer request, answer;
   protocol::query(request, "SELECT abalance FROM pgbench_accounts WHERE aid = 4711");
-  row(answer);
-  protocol::command_complete(answer, "SELECT 1");
-  protocol::ready_for_query(answer, protocol::TxStatus::Idle);
+  one_row(answer);
   Exchange exchange(Isolation::Reset);
   run(state, exchange, request, answer);
 }
@@ -114,9 +115,7 @@ void BM_Extended(benchmark::State& state) {
   protocol::sync(request);
   protocol::parse_complete(answer);
   protocol::bind_complete(answer);
-  row(answer);
-  protocol::command_complete(answer, "SELECT 1");
-  protocol::ready_for_query(answer, protocol::TxStatus::Idle);
+  one_row(answer);
   Exchange exchange(Isolation::Reset);
   run(state, exchange, request, answer);
 }
@@ -134,9 +133,7 @@ void BM_Prepared(benchmark::State& state) {
   protocol::execute(request, "", 0);
   protocol::sync(request);
   protocol::bind_complete(answer);
-  row(answer);
-  protocol::command_complete(answer, "SELECT 1");
-  protocol::ready_for_query(answer, protocol::TxStatus::Idle);
+  one_row(answer);
   Exchange exchange(Isolation::Reset);
   if (!exchange.transaction(preparing, prepared)) state.SkipWithError("it could not be prepared");
   run(state, exchange, request, answer);

@@ -145,7 +145,7 @@ void Session::on_refused(const ErrorFields& why, Actions& out) {
 // Outside a transaction, pinned to nothing, with nothing on its way: the loss of the server is no loss.
 bool Session::nothing_at_stake() const noexcept {
   return state_ == State::Active && ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && pins_ == 0 &&
-         options_->mode != Mode::Session && unnamed_kind_ != Unnamed::OnServerOnly && !skipping_ &&
+         options_->mode != Mode::Session && unnamed_.kind != Unnamed::OnServerOnly && !skipping_ &&
          !stalled_ && passing_ == Passing::None && client_.at_boundary();
 }
 
@@ -207,7 +207,7 @@ bool Session::at_rest() const noexcept {
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.
 bool Session::keeps_server() const noexcept {
   return pins_ != 0 || options_->mode == Mode::Session ||
-         (unnamed_kind_ == Unnamed::OnServerOnly && policy() == Pinning::Auto);
+         (unnamed_.kind == Unnamed::OnServerOnly && policy() == Pinning::Auto);
 }
 
 // Gives the server back as soon as the rules allow it.

@@ -21,10 +21,12 @@
 #include "pool/actions.h"
 #include "pool/ids.h"
 #include "pool/ledger.h"
+#include "pool/outcome.h"
 #include "pool/server_state.h"
 #include "pool/session_options.h"
 #include "pool/statements.h"
 #include "pool/traits.h"
+#include "pool/unnamed_statement.h"
 #include "protocol/encode.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
@@ -108,12 +110,10 @@ class Session {
   // What becomes of the message of the client whose bytes are passing.
   enum class Passing : std::uint8_t { None, Forward, Drop, Collect, CollectHead, Scan };
 
-  // What the server has said last about a request of this transaction.
-  enum class Outcome : std::uint8_t { None, Done, Undone };
-
   // Whether a Bind by an outdated description is described in its own cycle: the next message tells.
   enum class Outdated : std::uint8_t { Unknown, Described, Fails };
 
+  using Unnamed = UnnamedStatement::Kind;
   struct TextScan;  // the text of a Query or Parse that comes in pieces
   struct Refusal;   // the answers without a server
 
@@ -158,17 +158,9 @@ class Session {
   void pass(Bytes bytes, Actions& out);
   bool on_query(Bytes whole, Actions& out);
   void note_query();
-  static Traits judge_call(Bytes body);
   bool on_function_call(Bytes whole, Actions& out);
-  // A failed clean-up leaves a transaction block that has failed, too: what would end it waits.
-  bool must_not_end_setup(const Traits& t) const noexcept { return t.ends_block && cleaning(); }
-  bool resets_too_soon(const Traits& t) const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
-  bool in_copy(char type) const noexcept;
-  void eat(char type, Bytes bytes, Actions& out);
-  void note_copy_data();
-  void on_copy_end(Bytes whole, Actions& out);
   void on_execute(Bytes whole);
   void flush_if_full(Actions& out);
   void expect(Request request, Reply reply = Reply::Forward);
@@ -176,12 +168,18 @@ class Session {
   void malformed(std::string_view what, Actions& out);
   void spoil(Bytes bytes, Actions& out);
   void bad_length(char type, Actions& out);
-  void use(const Traits& t) noexcept;
-  void hold_behind() noexcept;
+
+  // session_judge.cpp: what texts and calls do to the session
+  protocol::ScanResult scan(std::string_view text) const noexcept;
   protocol::ScanResult doubt(protocol::ScanResult result) const noexcept;
   Traits judge_text(const protocol::ScanResult& scan) const;
+  static Traits judge_call(Bytes body);
   bool creates_temporary() const noexcept;
-  protocol::ScanResult scan(std::string_view text) const noexcept;
+  bool resets_too_soon(const Traits& t) const noexcept;
+  // A failed clean-up leaves a transaction block that has failed, too: what would end it waits.
+  bool must_not_end_setup(const Traits& t) const noexcept { return t.ends_block && cleaning(); }
+  void use(const Traits& t) noexcept;
+  void hold_behind() noexcept;
 
   // session_again.cpp: a cycle that met an outdated plan
   void begin_keeping(const ClientStatements::Entry& entry);
@@ -253,6 +251,8 @@ class Session {
                   Actions& out);
   void fail_instead(std::string_view code, std::string_view message, Actions& out,
                     std::string_view routine = {});
+  bool absent(std::string_view name) const noexcept;
+  void fail_as_absent(std::string_view name, Actions& out);
   void evict_statements(Actions& out);
   void parse_under(const Settings& fingerprint, Actions& out, bool begin);
   bool may_invent() const noexcept;
@@ -285,14 +285,17 @@ class Session {
   void on_parameter(Bytes whole, Actions& out);
   void tell_resets(Actions& out);
   void on_tag(std::string_view tag);
-  void note_success(std::string_view tag, Request r) noexcept;
-  // Its transaction ends with an error or a ROLLBACK, and nothing has succeeded since.
-  bool undone() const noexcept { return outcome_ == Outcome::Undone && !commit_seen_; }
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
+  void answer_invented(Actions& out);
+
+  // session_copy.cpp: COPY-in
+  bool in_copy(char type) const noexcept;
+  void eat(char type, Bytes bytes, Actions& out);
+  void note_copy_data();
+  void on_copy_end(Bytes whole, Actions& out);
   void on_copy_in(Actions& out);
   void end_copy();
-  void answer_invented(Actions& out);
   void drop_stray_copy_ends();
 
   // session_error.cpp: ErrorResponse, and what it makes the server skip
@@ -320,6 +323,8 @@ class Session {
   void refused_cycle(char type, Bytes body, Actions& out);
   void failed_transaction(char type, Bytes body, Actions& out);
   void end_refused_cycle(Actions& out);
+  static void leave(Refusal& r, Actions& out);
+  void ready_in_refusal(Actions& out);
   void refuse_once(Actions& out);
   protocol::TxVerb verb_of(std::string_view statement);
 
@@ -353,16 +358,12 @@ class Session {
   bool settings_move_ = false;    // a text that changes settings has not been answered to the end
   bool swallow_ = false;          // the server's message that is passing is not for the client
   bool checking_shape_ = false;   // a Bind waits for a description
-  bool unnamed_misled_ = false;   // unnamed_told_ is not true any more
   bool setup_failed_ = false;     // a clean-up or a replay answered an error
   bool got_fatal_ = false;        // the server has said why it will close
   bool local_settings_ = false;   // this transaction may run under settings that nothing reports
   bool local_names_ = false;      // names may mean objects that only this transaction sees
-  Outcome outcome_ = Outcome::None;
-  bool commit_seen_ = false;         // in this transaction, by its tag
-  bool may_have_committed_ = false;  // something before its end
-  bool block_begun_ = false;         // its BEGIN has been answered
-  bool committing_ = false;          // a text that ends the transaction has been sent
+  TransactionOutcome outcome_;
+  bool committing_ = false;  // a text that ends the transaction has been sent
   bool cancel_sent_ = false;
   bool cancel_asked_ = false;        // counted in cancels_, not carried out yet
   bool keeping_ = false;             // messages of this cycle are kept
@@ -391,18 +392,10 @@ class Session {
   std::uint32_t client_pid_ = 0;
 
   std::unique_ptr<ClientStatements> statements_;
-  enum class Unnamed : std::uint8_t { None, Kept, OnServerOnly };
-  Unnamed unnamed_kind_ = Unnamed::None;
-  Traits unnamed_traits_;
-  std::uint32_t unnamed_sequence_ = 0;
-  Buffer unnamed_;  // the body of its Parse behind the (empty) name
-  Settings unnamed_fingerprint_;
-  std::string unnamed_deallocates_;  // the client's name that it, a lone DEALLOCATE, is about
-  StatementId unnamed_stands_for_ = StatementId::None;  // the one that the text on the server is about
-  Shape unnamed_told_;                                  // as the client was told
+  UnnamedStatement unnamed_;
   std::string last_bound_, last_portal_;                // the client's names of what was bound last
-  std::string deallocates_bound_, deallocates_portal_;  // as unnamed_deallocates_, and where it is bound
-  StatementId stands_for_bound_ = StatementId::None;    // and unnamed_stands_for_
+  std::string deallocates_bound_, deallocates_portal_;  // as unnamed_.deallocates, and where it is bound
+  StatementId stands_for_bound_ = StatementId::None;    // and unnamed_.stands_for
   std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
 
   Bytes input_;                       // of the call under way

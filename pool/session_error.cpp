@@ -30,7 +30,7 @@ void Session::on_error(Bytes whole, Actions& out) {
     return pass_back(whole, out);
   }
   if (setup) return setup_error(whole);
-  outcome_ = Outcome::Undone;
+  outcome_.failed();
   Expected& front = ledger_.front();
   if (copy_unclear_ && copying_ && !e->message.starts_with(kCopyFailed)) {
     if (!client_gone_) pass_back(whole, out);
@@ -140,7 +140,7 @@ void Session::undo(Expected& e) {
       server_->statements.remove(e.statement);
     } else if (e.unnamed != 0) {
       if (server_->unnamed_sequence == e.unnamed) server_->unnamed_sequence = 0;
-      if (e.reply == Reply::Forward && unnamed_sequence_ == e.unnamed) forget_unnamed();
+      if (e.reply == Reply::Forward && unnamed_.sequence == e.unnamed) forget_unnamed();
     }
   }
   if (e.request == Request::DescribeStatement || e.request == Request::DescribePortal) {

@@ -157,17 +157,17 @@ void Session::end_scan(Bytes last, Actions& out) {
   ++events_.parses;
   if (!text->name.empty()) return use(traits);
   forget_unnamed();
-  unnamed_traits_ = traits;
+  unnamed_.traits = traits;
   if (options_->mode == Mode::Session) return;
-  unnamed_kind_ = Unnamed::OnServerOnly;
+  unnamed_.kind = Unnamed::OnServerOnly;
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = ++unnamed_sequence_;
+  server_->unnamed_sequence = ++unnamed_.sequence;
   if (ledger_.empty()) return;
   // It cannot have been answered before its last byte is sent.
   const auto mine_at = ledger_.size() - 1;
   Expected mine = std::move(ledger_.at(mine_at));
   ledger_.erase(mine_at);
-  mine.unnamed = unnamed_sequence_;
+  mine.unnamed = unnamed_.sequence;
   ledger_.push(std::move(mine));
 }
 

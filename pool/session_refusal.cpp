@@ -27,6 +27,14 @@ void failed(Actions& out) {
   out.compose(Do::ToClient, [](Buffer& own) { protocol::error_response(own, kFailedTransaction); });
 }
 
+// Something else beside the end of the block, or a new one behind it: what would run cannot be told.
+bool more_than_the_end(const protocol::ScanResult& scanned) noexcept {
+  using protocol::Effect;
+  const bool just_that = scanned.tx == TxVerb::Ends && scanned.statements == 1;
+  return scanned.tx != TxVerb::None && !just_that &&
+         scanned.effects.has_any(Effect::Commit | Effect::Rollback | Effect::Unsure);
+}
+
 bool has_text(char type) noexcept { return type == 'Q' || type == 'P'; }
 
 }  // namespace
@@ -134,13 +142,22 @@ void Session::end_refused_cycle(Actions& out) {
   }
 }
 
+// COMMIT or ROLLBACK of the failed block.
+void Session::leave(Refusal& r, Actions& out) {
+  out.compose(Do::ToClient, [](Buffer& own) { protocol::command_complete(own, "ROLLBACK"); });
+  r.left = true;
+}
+
+void Session::ready_in_refusal(Actions& out) {
+  ready(out, refusal_->left ? TxStatus::Idle : TxStatus::Failed);
+  if (!refusal_->left) return;
+  refusal_.reset();
+  state_ = State::Idle;
+}
+
 // As PostgreSQL in a failed transaction block: nothing but its end is carried out.
 void Session::failed_transaction(char type, Bytes body, Actions& out) {
   auto& r = *refusal_;
-  const auto leave = [&] {
-    out.compose(Do::ToClient, [](Buffer& own) { protocol::command_complete(own, "ROLLBACK"); });
-    r.left = true;
-  };
   const auto skip = [&] {
     ++events_.errors;
     failed(out);
@@ -148,35 +165,24 @@ void Session::failed_transaction(char type, Bytes body, Actions& out) {
   };
   if (type == 'S') {
     r.skipping = false;
-    ready(out, r.left ? TxStatus::Idle : TxStatus::Failed);
-    if (!r.left) return;
-    refusal_.reset();
-    state_ = State::Idle;
-    return;
+    return ready_in_refusal(out);
   }
   if (r.skipping || type == 'd' || type == 'c' || type == 'f' || type == 'H') return;
   const auto scanned = text_ ? text_->scanner.finish() : protocol::ScanResult{};
   const bool ends = scanned.tx == TxVerb::Ends;
-  // Something else beside the end of the block, or a new one behind it: what would run cannot be told.
-  if (text_ && scanned.tx != TxVerb::None && (!ends || scanned.statements != 1) &&
-      scanned.effects.has_any(protocol::Effect::Commit | protocol::Effect::Rollback |
-                              protocol::Effect::Unsure)) {
-    return fatal(kCannotTell, out);
-  }
+  if (text_ && more_than_the_end(scanned)) return fatal(kCannotTell, out);
   if (type == 'Q' || (type == 'P' && text_->name.empty())) forget_unnamed();
   switch (type) {
     case 'Q':
       if (ends) {
-        leave();
+        leave(r, out);
       } else if (scanned.statements == 0) {
         out.compose(Do::ToClient, [](Buffer& own) { protocol::empty_query_response(own); });
       } else {
         ++events_.errors;
         failed(out);
       }
-      ready(out, r.left ? TxStatus::Idle : TxStatus::Failed);
-      if (r.left) refusal_.reset(), state_ = State::Idle;
-      return;
+      return ready_in_refusal(out);
     case 'F':
       ++events_.errors;
       failed(out);
@@ -199,7 +205,7 @@ void Session::failed_transaction(char type, Bytes body, Actions& out) {
     }
     case 'E':
       if (!std::exchange(r.leaving, false)) return skip();
-      return leave();
+      return leave(r, out);
     case 'C': {
       const auto t = protocol::TargetView::decode(body);
       if (t && t->kind == 'S' && !t->name.empty()) statements().remove_now(t->name.substr(0, 63));

@@ -120,17 +120,16 @@ void Session::whole_reply(char type, Bytes whole, Actions& out) {
 // The message that ends the answer to the request at the head, or to a part of a Query.
 void Session::complete(char type, Bytes whole, Actions& out) {
   Expected& e = ledger_.front();
-  const bool shown = e.reply == Reply::Forward && !client_gone_;
+  const bool own = e.reply == Reply::Forward;  // of what we have sent ourselves we have noted what it drops
+  const bool shown = own && !client_gone_;
+  const bool outside_block = e.request != Request::Query && tx_ == TxStatus::Idle;
   if (type == 'C') {
     const auto tag = protocol::decode_command_tag(whole.subspan(5));
     if (!tag) return lose_order(out);
     end_copy();
-    if (e.reply == Reply::Forward) {  // of our own we have noted what it drops
-      on_tag(*tag);
-      note_success(*tag, e.request);
-    }
+    if (own) on_tag(*tag), outcome_.succeeded(*tag, outside_block);
   }
-  if (e.reply == Reply::Forward && (type == 'I' || type == 's' || type == 'V')) note_success({}, e.request);
+  if (own && (type == 'I' || type == 's')) outcome_.succeeded({}, outside_block);
   if (type == 't' || type == 'T' || type == 'n') note_shape(e, type, whole);
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
@@ -179,7 +178,7 @@ void Session::on_ready(Bytes whole, Actions& out) {
   }
   const bool shown = ledger_.front().reply != Reply::Swallow && !client_gone_;
   ledger_.pop();
-  if (shown && resets_ != 0 && !undone() && ledger_.empty()) tell_resets(out);
+  if (shown && resets_ != 0 && !outcome_.undone() && ledger_.empty()) tell_resets(out);
   drop_stray_copy_ends();
   if (ledger_.empty()) settings_move_ = false;
   if (tx_ == TxStatus::Idle) end_of_transaction(out);
@@ -209,10 +208,10 @@ void Session::end_of_transaction(Actions& out) {
   ++events_.transactions;
   // What has been noted may be about requests of a pipeline that are still outstanding: then it stays.
   const bool last = ledger_.empty() && !cycle_open_;
-  if (undone() && last) {
+  if (outcome_.undone() && last) {
     resets_ = 0;
     constexpr auto kOpaque = static_cast<std::uint32_t>(Pin::Opaque);
-    if (!may_have_committed_ && (suspect_ & kOpaque) == 0) suspect_ &= ~kRolledBackPins;
+    if (outcome_.left_nothing() && (suspect_ & kOpaque) == 0) suspect_ &= ~kRolledBackPins;
   }
   const auto fresh = suspect_ & ~pins_;
   if (fresh != 0) {
@@ -225,8 +224,7 @@ void Session::end_of_transaction(Actions& out) {
     events_.pins |= fresh;
     fingerprint_known_ = false;
   }
-  outcome_ = Outcome::None;
-  commit_seen_ = may_have_committed_ = block_begun_ = false;
+  outcome_.reset();
   if (!last) return;
   suspect_ = 0;
   local_names_ = false;
@@ -279,16 +277,6 @@ void Session::tell_resets(Actions& out) {
   }
 }
 
-// A request has succeeded. What it did is undone only if the transaction's end says so: a ROLLBACK ends one
-// transaction and what is behind it in the same text or cycle begins the next.
-void Session::note_success(std::string_view tag, Request r) noexcept {
-  outcome_ = tag == "ROLLBACK" ? Outcome::Undone : Outcome::Done;
-  if (tag == "COMMIT" || tag == "PREPARE TRANSACTION") commit_seen_ = may_have_committed_ = true;
-  if (tag == "BEGIN" || tag == "START TRANSACTION") block_begun_ = true;
-  // In a cycle without a block, VACUUM and its like commit what came before them.
-  if (r != Request::Query && tx_ == TxStatus::Idle && !block_begun_) may_have_committed_ = true;
-}
-
 void Session::on_tag(std::string_view tag) {
   if (tag == "LISTEN") suspect_ |= static_cast<std::uint32_t>(Pin::Listen);
   if (tag == "PREPARE") suspect_ |= static_cast<std::uint32_t>(Pin::Prepare);
@@ -328,30 +316,6 @@ void Session::on_notification(Bytes whole, Actions& out) {
   out.copy(Do::ToClient, copy);
 }
 
-// CopyInResponse: from here to CopyDone or CopyFail the server reads COPY messages only.
-void Session::on_copy_in(Actions& out) {
-  copying_ = true;
-  copy_unclear_ = false;
-  const bool early_data = ledger_.front().early_data;
-  const auto end = ledger_.find(Request::CopyEnd);
-  // Unless the end of the COPY lies before it, the server would have read it without a word.
-  if (end == ledger_.size() && std::exchange(sync_held_, false)) copy_unclear_ = early_data;
-  // Sent before this message could be known. A Sync before any data gets no answer.
-  for (std::size_t i = end; i-- > 1;) {
-    if (ledger_.at(i).request != Request::Sync) return lose_order(out);  // an error in the middle of a COPY
-    copy_unclear_ |= early_data;
-    ledger_.erase(i);
-  }
-  retry_stalled(out);
-}
-
-// The COPY at the head has ended; its CopyDone or CopyFail has been read.
-void Session::end_copy() {
-  if (!std::exchange(copying_, false)) return;
-  const auto end = ledger_.find(Request::CopyEnd);
-  if (end != ledger_.size()) ledger_.erase(end);
-}
-
 // The replies that the server was not asked for and whose turn has come.
 void Session::answer_invented(Actions& out) {
   while (!ledger_.empty() && ledger_.front().reply == Reply::Invent) {
@@ -360,11 +324,6 @@ void Session::answer_invented(Actions& out) {
     if (e.change && statements_) statements_->confirm(*e.change);
     ledger_.pop();
   }
-}
-
-// CopyDone and CopyFail outside COPY-in: the server ignores them.
-void Session::drop_stray_copy_ends() {
-  while (!copying_ && !ledger_.empty() && ledger_.front().request == Request::CopyEnd) ledger_.pop();
 }
 
 }  // namespace sidepool::pool

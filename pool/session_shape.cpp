@@ -73,11 +73,11 @@ bool Session::check_shape(std::string_view name, const ClientStatements::Entry& 
 
 // The same for the unnamed statement, where the server's is not this client's.
 bool Session::check_unnamed(Actions& out) {
-  if (unnamed_told_.rows == 0 || unnamed_kind_ != Unnamed::Kept) return false;
-  if (server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_sequence_) return false;
+  if (unnamed_.told.rows == 0 || unnamed_.kind != Unnamed::Kept) return false;
+  if (server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_.sequence) return false;
   ensure_unnamed(out);
   Expected description{Request::DescribeStatement, Reply::Swallow};
-  description.unnamed = unnamed_sequence_;
+  description.unnamed = unnamed_.sequence;
   ask_for_shape("", std::move(description), out);
   return true;
 }
@@ -133,13 +133,13 @@ bool Session::note_change(Statement& s) {
 }
 
 void Session::note_unnamed_shape(const Expected& e, bool rows, std::uint64_t now) noexcept {
-  if (e.unnamed != unnamed_sequence_ || unnamed_kind_ == Unnamed::None) return;
-  auto& before = rows ? unnamed_told_.rows : unnamed_told_.parameters;
+  if (e.unnamed != unnamed_.sequence || unnamed_.kind == Unnamed::None) return;
+  auto& before = rows ? unnamed_.told.rows : unnamed_.told.parameters;
   if (e.reply == Reply::Forward) {
     before = now;
-    if (rows) unnamed_misled_ = false;
+    if (rows) unnamed_.misled = false;
   } else if (!agrees(before, now)) {
-    unnamed_misled_ = true;
+    unnamed_.misled = true;
   }
 }
 

@@ -84,6 +84,11 @@ bool Session::sql_may_have_prepared() const noexcept {
   return ((pins_ | suspect_) & kBits) != 0;
 }
 
+// A name that is not in the client's table: it has no such statement, and none of ours is its own either.
+bool Session::absent(std::string_view name) const noexcept {
+  return store_->ours(name) || !sql_may_have_prepared();
+}
+
 // In this cycle something runs that decides how this message is to be understood, such as DISCARD ALL.
 bool Session::behind_alone(Actions& out) {
   if (!hold_next_) return false;
@@ -176,7 +181,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     if (!give_own_names(traits, out)) return false;
     if (own_names_) entry = nullptr;
   }
-  if (head && name.empty() && (resets_too_soon(unnamed_traits_) || must_not_end_setup(unnamed_traits_)))
+  if (head && name.empty() && (resets_too_soon(unnamed_.traits) || must_not_end_setup(unnamed_.traits)))
     return false;
   if (head && name.empty() && check_unnamed(out)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
@@ -186,24 +191,21 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   if (head && head->portal == deallocates_portal_) deallocates_bound_.clear();
   if (head && name.empty()) {
     ensure_unnamed(out);
-    use(unnamed_traits_);
-    if (!unnamed_deallocates_.empty()) {
-      deallocates_bound_ = unnamed_deallocates_;
+    use(unnamed_.traits);
+    if (!unnamed_.deallocates.empty()) {
+      deallocates_bound_ = unnamed_.deallocates;
       deallocates_portal_ = head->portal;
-      stands_for_bound_ = unnamed_stands_for_;
+      stands_for_bound_ = unnamed_.stands_for;
     }
   }
-  if (head && name.empty() && unnamed_misled_) return fail_by_old_description(whole, out);
+  if (head && name.empty() && unnamed_.misled) return fail_by_old_description(whole, out);
   if (!entry) {
-    if (mapped && rewrites() && (store_->ours(name) || !sql_may_have_prepared())) {
+    if (mapped && rewrites() && absent(name)) {
       if (!whole) passing_ = Passing::Drop;
-      fail_instead("26000", "prepared statement \"" + std::string(head->statement) + "\" does not exist",
-                   out);
-      return true;
+      return fail_as_absent(head->statement, out), true;
     }
     expect(Request::Bind);
-    pass(part, out);
-    return true;
+    return pass(part, out), true;
   }
   const auto statement = entry->statement;
   if (entry->misled() && outdated_ == Outdated::Described) entry->described = 0;
@@ -249,14 +251,11 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     wrote_ = true;
     return true;
   }
-  if (mapped && (store_->ours(name) || !sql_may_have_prepared())) {
-    fail_instead("26000", "prepared statement \"" + std::string(t->name) + "\" does not exist", out);
-    return true;
-  }
+  if (mapped && absent(name)) return fail_as_absent(t->name, out), true;
   const bool bound = t && t->kind == 'P' && !last_bound_.empty() && t->name == last_portal_;
   if (bound && describe_bound()) return pass(whole, out), true;
   expect(request);
-  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed_sequence_;
+  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed_.sequence;
   pass(whole, out);
   return true;
 }
@@ -283,7 +282,7 @@ bool Session::on_close(Bytes whole, Actions& out) {
   if (mapped && statements().undecided(name, cycle_)) return false;
   if (statement && !name.empty() && own_names_) return close_own(name, whole, out);
   open_cycle();
-  if (mapped && (statements().find(name) || store_->ours(name) || !sql_may_have_prepared())) {
+  if (mapped && (statements().find(name) || absent(name))) {
     // The server keeps the shared one. Close is carried out in a failed transaction too.
     auto answer = std::make_unique<Buffer>();
     protocol::close_complete(*answer);
@@ -361,6 +360,10 @@ void Session::send_parse(const Statement& statement, Reply reply,
   server_->statements.add(statement.id, statement.generation);
   wrote_ = true;
   evict_statements(out);
+}
+
+void Session::fail_as_absent(std::string_view name, Actions& out) {
+  fail_instead("26000", "prepared statement \"" + std::string(name) + "\" does not exist", out);
 }
 
 // In place of a request that has to fail with this error: one that fails on the server in the same way, so

@@ -6,14 +6,14 @@
 namespace sidepool::pool {
 
 void Session::forget_unnamed() noexcept {
-  store_->give_back(unnamed_.size());
-  unnamed_.clear();
-  if (unnamed_.capacity() > 4096) Buffer{}.swap(unnamed_);
-  unnamed_kind_ = Unnamed::None;
-  unnamed_deallocates_.clear();
-  unnamed_stands_for_ = StatementId::None;
-  unnamed_told_ = {};
-  unnamed_misled_ = false;
+  store_->give_back(unnamed_.body.size());
+  unnamed_.body.clear();
+  if (unnamed_.body.capacity() > 4096) Buffer{}.swap(unnamed_.body);
+  unnamed_.kind = Unnamed::None;
+  unnamed_.deallocates.clear();
+  unnamed_.stands_for = StatementId::None;
+  unnamed_.told = {};
+  unnamed_.misled = false;
 }
 
 // Whether the server has read this client's last text is not known before an earlier cycle has been answered.
@@ -22,16 +22,16 @@ bool Session::unnamed_unsettled() {
           [](const Expected& e) { return e.unnamed != 0 || e.statement == StatementId::Replay; })) {
     return true;
   }
-  if (unnamed_deallocates_.empty() || !rewrites()) return false;
-  if (statements().undecided(unnamed_deallocates_, cycle_)) return true;
+  if (unnamed_.deallocates.empty() || !rewrites()) return false;
+  if (statements().undecided(unnamed_.deallocates, cycle_)) return true;
   const auto* target = unnamed_target();
   return target && unsettled(target->statement);
 }
 
 // The statement that an unnamed DEALLOCATE is about now, if it is a protocol-level one under a name of ours.
 const ClientStatements::Entry* Session::unnamed_target() {
-  if (unnamed_deallocates_.empty() || !rewrites()) return nullptr;
-  return statements().find(unnamed_deallocates_);
+  if (unnamed_.deallocates.empty() || !rewrites()) return nullptr;
+  return statements().find(unnamed_.deallocates);
 }
 
 // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
@@ -58,27 +58,27 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
   ++events_.parses;
   open_cycle();
   forget_unnamed();
-  unnamed_traits_ = traits;
+  unnamed_.traits = traits;
   if (options_->mode == Mode::Session) {
     expect(Request::Parse);
     return pass(whole, out), true;
   }
-  unnamed_fingerprint_ = fingerprint();
+  unnamed_.fingerprint = fingerprint();
   const bool kept = store_->reserve(tail.size());
-  unnamed_kind_ = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
-  if (kept) unnamed_.assign(tail.begin(), tail.end());
+  unnamed_.kind = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
+  if (kept) unnamed_.body.assign(tail.begin(), tail.end());
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = ++unnamed_sequence_;
-  if (deallocates) unnamed_deallocates_ = result.deallocate_name();
+  server_->unnamed_sequence = ++unnamed_.sequence;
+  if (deallocates) unnamed_.deallocates = result.deallocate_name();
   const auto* target = unnamed_target();
   if (target) {
-    unnamed_stands_for_ = target->statement->id;
+    unnamed_.stands_for = target->statement->id;
     ensure_on_server(*target, out);
     put_unnamed_deallocate(*target->statement, tail, out);
     wrote_ = true;
   }
   Expected parse{Request::Parse};
-  parse.unnamed = unnamed_sequence_;
+  parse.unnamed = unnamed_.sequence;
   ledger_.push(std::move(parse));
   if (!target) pass(whole, out);
   return true;
@@ -87,33 +87,33 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
 // Before a request for the unnamed statement: the server's must be this client's last one.
 void Session::ensure_unnamed(Actions& out) {
   if (options_->mode == Mode::Session) return;
-  const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_sequence_;
+  const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_.sequence;
   const auto* target = unnamed_target();  // DEALLOCATE looks for the name when it runs
   const auto stands_for = target ? target->statement->id : StatementId::None;
-  const bool same = unnamed_stands_for_ == stands_for || unnamed_kind_ != Unnamed::Kept;
+  const bool same = unnamed_.stands_for == stands_for || unnamed_.kind != Unnamed::Kept;
   if (target) ensure_on_server(*target, out);
-  if (unnamed_kind_ != Unnamed::None && there && same) return;
-  if (unnamed_kind_ != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
-    unnamed_kind_ = Unnamed::None;
+  if (unnamed_.kind != Unnamed::None && there && same) return;
+  if (unnamed_.kind != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
+    unnamed_.kind = Unnamed::None;
     out.compose(Do::ToServer, [](Buffer& own) { protocol::close(own, 'S', ""); });
     expect(Request::Close, Reply::Swallow);
     server_->unnamed_sequence = 0;
     return;
   }
   ++events_.reparses;
-  unnamed_stands_for_ = stands_for;
-  parse_under(unnamed_fingerprint_, out, true);
+  unnamed_.stands_for = stands_for;
+  parse_under(unnamed_.fingerprint, out, true);
   if (target) {
-    put_unnamed_deallocate(*target->statement, unnamed_, out);
+    put_unnamed_deallocate(*target->statement, unnamed_.body, out);
   } else {
-    out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_); });
+    out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_.body); });
   }
   Expected parse{Request::Parse, Reply::Swallow};
-  parse.unnamed = unnamed_sequence_;
+  parse.unnamed = unnamed_.sequence;
   ledger_.push(std::move(parse));
-  parse_under(unnamed_fingerprint_, out, false);
+  parse_under(unnamed_.fingerprint, out, false);
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = unnamed_sequence_;
+  server_->unnamed_sequence = unnamed_.sequence;
 }
 
 // Query with nothing but DEALLOCATE of a protocol-level name. False: undecided.
