@@ -17,7 +17,6 @@ using protocol::ErrorFields;
 
 namespace {
 
-constexpr ErrorFields kCancelledWaiting{"ERROR", "57014", "canceling statement due to user request", {}, {}};
 constexpr ErrorFields kShutDown{"FATAL",
                                 "57P01",
                                 "terminating connection due to administrator command",
@@ -263,24 +262,6 @@ void Client::on_notify() {
   after();
 }
 
-void Client::on_cancel_request(io::Stream requester) {
-  if (pass_) return pass_->cancel(std::move(requester));
-  if (!session_ || gone_) return;
-  if (server_ && session_->cleaning()) {  // it would meet that; a second one means the same
-    if (!held_cancel_) held_cancel_ = std::make_unique<io::Stream>(std::move(requester));
-    return;
-  }
-  if (server_) {
-    session_->on_cancel_begun();
-    counters().cancels.add();
-    return worker_.cancel(*server_, id(), std::move(requester));
-  }
-  if (session_->phase() != pool::Phase::Waiting || !ticket_) return;
-  if (!leave_queue()) return;  // a server is on its way; too late, as it can be on a direct connection
-  refuse(kCancelledWaiting);
-  after();
-}
-
 // False: too late, a server is on its way.
 bool Client::leave_queue() {
   pool::Orders orders;
@@ -288,16 +269,6 @@ bool Client::leave_queue() {
   if (taken_back) ticket_.reset();
   worker_.carry_out(*up_->shared, orders);
   return taken_back;
-}
-
-void Client::on_cancel_done(bool server_unfit) {
-  if (!session_) return;
-  auto& actions = worker_.actions();
-  actions.clear();
-  session_->on_cancel_done(server_unfit, actions);
-  run(actions);
-  offer_held();
-  after();
 }
 
 void Client::on_stop(StopStep step) {
@@ -328,15 +299,6 @@ void Client::dismiss(const ErrorFields& why) {
   finish();
 }
 
-// A server at work on what nobody waits for any more. It keeps its slot, and this client, until that has
-// ended.
-void Client::cancel_running() {
-  if (!server_ || !session_ || session_->phase() != pool::Phase::Draining) return;
-  if (std::exchange(cancel_sent_, true)) return;
-  session_->on_cancel_begun();
-  worker_.cancel(*server_, id(), io::Stream{});
-}
-
 // The session gets an error for one cycle instead of a server.
 void Client::refuse(const ErrorFields& why) {
   auto& actions = worker_.actions();
@@ -349,73 +311,6 @@ void Client::refuse(const ErrorFields& why) {
   offer_held();
 }
 
-metrics::PoolCounters& Client::counters() { return worker_.counters(*pool_); }
-
-void Client::count_events() {
-  const auto e = session_->take_events();
-  auto& c = counters();
-  if (e.queries) c.queries.add(e.queries);
-  if (e.transactions) {
-    c.transactions.add(e.transactions);
-    const auto now = worker_.now();
-    c.transaction.observe(now - transaction_since_);
-    transaction_since_ = now;  // a pinned client's next one begins no earlier
-  }
-  if (e.resets) c.resets.add(e.resets);
-  if (e.replays) c.replays.add(e.replays);
-  if (e.parses) c.prepared.add(e.parses);
-  if (e.reparses) c.reparsed.add(e.reparses);
-  for (std::size_t bit = 0; e.pins != 0 && bit < pool::kPins; ++bit) {
-    if ((e.pins >> bit & 1) == 0) continue;
-    c.pins.add(pool::pin_reason(bit));
-    if (server_) up_->shared->broker.pin(server_->id);
-    log::info("client pinned: it keeps its server until DISCARD ALL or disconnect",
-              {{"reason", pool::pin_reason(bit)}, {"database", pool_->database}, {"user", pool_->user}});
-  }
-}
-
-void Client::show(Shown s) {
-  if (s == shown_ || !pool_) return;
-  auto& c = counters();
-  const auto level = [&c](Shown which) -> metrics::Level* {
-    switch (which) {
-      case Shown::None:
-        return nullptr;
-      case Shown::Idle:
-        return &c.clients_idle;
-      case Shown::Waiting:
-        return &c.clients_waiting;
-      case Shown::Active:
-        return &c.clients_active;
-    }
-    return nullptr;
-  };
-  if (auto* l = level(shown_)) l->down();
-  if (auto* l = level(s)) l->up();
-  shown_ = s;
-}
-
-void Client::note_phase(pool::Phase now) {
-  using pool::Phase;
-  if (now != phase_) {
-    const auto busy = [](Phase p) { return p == Phase::Running || p == Phase::IdleInTransaction; };
-    if (now == Phase::Running) query_since_ = worker_.now();
-    if (phase_ == Phase::Running) counters().query.observe(worker_.now() - query_since_);
-    if (busy(now) && !busy(phase_)) transaction_since_ = worker_.now();
-    if (!busy(now) && now != Phase::Draining) wrote_ = false;
-    if (busy(now) != in_transaction_) {
-      in_transaction_ = busy(now);
-      worker_.open_transactions().fetch_add(in_transaction_ ? 1 : -1, std::memory_order_relaxed);
-    }
-    phase_ = now;
-    phase_since_ = worker_.loop().now();
-  }
-  show(now == Phase::Idle      ? Shown::Idle
-       : now == Phase::Waiting ? Shown::Waiting
-       : now == Phase::Closed  ? Shown::None
-                               : Shown::Active);
-}
-
 // At the end of every event of this client.
 void Client::after() {
   if (disposed_) return;
@@ -426,10 +321,7 @@ void Client::after() {
     disposed_ = true;
     return worker_.dispose(*this);
   }
-  if (held_cancel_ && !(session_ && session_->cleaning())) {
-    const auto requester = std::move(held_cancel_);
-    on_cancel_request(std::move(*requester));
-  }
+  if (held_cancel_) pass_on_held_cancel();
   if (session_) {
     const auto p = session_->phase();
     if (worker_.stopping() && !gone_ && !finishing_ &&

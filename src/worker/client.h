@@ -120,6 +120,7 @@ class Client final : public Server::User {
   void client_gone();
   void dismiss(const protocol::ErrorFields& why);
   void cancel_running();
+  void pass_on_held_cancel();
   bool leave_queue();
   void note_phase(pool::Phase now);
   void refuse(const protocol::ErrorFields& why);
