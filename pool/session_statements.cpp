@@ -183,6 +183,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   }
   if (head && name.empty() && (resets_too_soon(unnamed_.traits) || must_not_end_setup(unnamed_.traits)))
     return false;
+  if (head && !name.empty() && !entry && cleaning()) return false;  // nobody knows what this text does
   if (head && name.empty() && check_unnamed(out)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   const bool first = whole && !cycle_open_;

@@ -111,6 +111,19 @@ TEST_F(Outcome, NothingRunsBehindACleanUpThatFails) {
   }
 }
 
+// What a name stands for is not known where the client's names are the server's.
+TEST_F(Outcome, NorBehindANamedStatementThatMayEndTheBlock) {
+  options_.max_server_statements = 0;
+  auto& a = client();
+  ask(a, "SELECT a");
+  servers_[0].pg.fail_clean_up();
+  const auto before = servers_[0].pg.done();
+  EXPECT_EQ(
+      ask(client(), join(parse("c", "COMMIT"), bind("c", "", ""), execute(), sync(), query("INSERT b"))),
+      "E:08006!");
+  EXPECT_EQ(servers_[0].pg.done(), before + 1) << "its BEGIN";
+}
+
 TEST_F(Outcome, AfterAPinTheCleanUpIsWaitedFor) {
   auto& a = client();
   ask(a, "SELECT a");
