@@ -150,9 +150,11 @@ bool Session::nothing_at_stake() const noexcept {
 }
 
 void Session::on_server_lost(Actions& out) {
-  const bool harmless = !wrote_ && !stalled_ && passing_ == Passing::None &&
+  // The client has the beginning of a message: whatever it were told would be read as the rest.
+  const bool torn = from_server_.inside() && server_part_.empty() && !swallow_;
+  const bool harmless = !torn && !wrote_ && !stalled_ && passing_ == Passing::None &&
                         (state_ == State::Preparing || (state_ == State::Active && ledger_.empty()));
-  const bool no_loss = nothing_at_stake() && !got_fatal_;
+  const bool no_loss = !torn && nothing_at_stake() && !got_fatal_;
   server_ = nullptr;
   ledger_.clear();
   server_part_.clear();
@@ -168,7 +170,7 @@ void Session::on_server_lost(Actions& out) {
     state_ = State::Idle;
     return;
   }
-  if (got_fatal_) return close(out);  // the client has read the server's own words
+  if (got_fatal_ || torn) return close(out);  // after its own words, the client has read them
   if (spoiled_) return malformed(kBadLength, out);
   fatal(kServerLost, out);
 }
@@ -194,7 +196,8 @@ void Session::on_cancel_done(bool server_unfit, Actions& out) {
   server_unfit_ |= server_unfit;
   if (!server_) return;
   if (state_ == State::Draining) return drain(out);
-  settle(out);
+  retry_stalled(out);
+  if (state_ == State::Active && !end_hold(out)) settle(out);
 }
 
 // Nothing of this client lies on the server or on the way to or from it (product.md §5, Changing hands).

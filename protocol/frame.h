@@ -46,6 +46,8 @@ class Framer {
   // A length below 4 or above the limit was announced; the stream cannot be followed any more.
   bool bad() const noexcept { return bad_; }
   char bad_type() const noexcept { return static_cast<char>(head_[0]); }
+  // Some of a message has been given out and some has not come.
+  bool inside() const noexcept { return left_ > 0; }
   // No byte of an unfinished message has been taken.
   bool at_boundary() const noexcept { return left_ == 0 && have_ == 0; }
 

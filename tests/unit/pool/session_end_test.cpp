@@ -109,6 +109,26 @@ TEST_F(End, ALostServerIsFatalOnlyWhereSomethingIsLost) {
   EXPECT_EQ(words_of(c.take()), "E:08006!") << "what pins is lost";
 }
 
+// What the client has of it could only be followed by the rest: an error would be read as its data.
+TEST_F(End, AServerThatIsLostInsideAMessageGetsNoLastWords) {
+  for (const std::size_t most : {std::size_t{30}, std::size_t{3}}) {
+    auto& a = client();
+    ask(a, "BEGIN");
+    a.send(query("SELECT a text that is long enough to be cut in the row"));
+    const auto whole = a.server->unread;
+    const auto row = static_cast<std::size_t>(std::find(whole.begin(), whole.end(), 'D') - whole.begin());
+    a.deliver(row + most);
+    const auto had = a.take();
+    a.server_dies();
+    EXPECT_TRUE(a.closed);
+    if (most > 5) {
+      EXPECT_EQ(a.take(), Buffer{}) << "behind " << had.size() << " bytes";
+    } else {
+      EXPECT_EQ(words_of(a.take()), "E:08006!") << "the header had not passed yet";
+    }
+  }
+}
+
 TEST_F(End, AServerThatIsLostBeforeAnythingWasWrittenIsReplaced) {
   auto& a = client({{"TimeZone", "Venus"}});
   auto& b = client();
