@@ -146,6 +146,7 @@ class Session {
   void note_encoding() noexcept;
   void note_own_values();
   void drop_equal_overrides();
+  void keep_equal_overrides();
   void change_overrides(Settings changed) noexcept;
   SettingSet startup_subset(std::uint32_t bits) const;
 
@@ -386,6 +387,7 @@ class Session {
   Settings startup_;    // the client's base: what its RESET returns to
   Settings overrides_;  // what differs for this client from the servers' own values
   Settings told_;       // the servers' own values as the client was last told
+  Settings unasked_;    // those of overrides_ that came without a text that sets something
   Settings fingerprint_;
   bool fingerprint_known_ = false;
   std::uint32_t version_ = 1;  // grows when overrides_ changes

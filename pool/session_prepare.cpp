@@ -95,7 +95,7 @@ void put_bind(Buffer& out, std::string_view portal, std::string_view statement, 
 
 void Session::prepare(Actions& out) {
   state_ = State::Preparing;
-  if (overrides_) drop_equal_overrides();
+  if (overrides_ && unasked_) drop_equal_overrides();
   const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
                                                              : server_->used_by(id_, version_);
   const bool other_values = !equal(server_->applied, overrides_) && !equal(server_->applied, nullptr);
@@ -228,7 +228,9 @@ void Session::setup_ready(Actions& out) {
   }
   if (setup_failed_ && state_ == State::Active) return fatal(kCleanUpFailed, out);
   if (setup_failed_) return replay_failed(out);
-  if (state_ == State::Preparing) prepared(out);
+  if (state_ != State::Preparing) return;
+  if (!login_) keep_equal_overrides();
+  prepared(out);
 }
 
 void Session::prepared(Actions& out) {
@@ -295,15 +297,27 @@ void Session::note_own_values() {
   }
 }
 
-// A reload shows to the client that holds the server just then as if it had set the value itself. It has not,
-// and must not keep it when the next reload takes it back.
+// A reload shows to the client that holds the server just then as a value of its own. It has not asked for
+// that, and must not keep it when the next reload takes it back.
 void Session::drop_equal_overrides() {
   Settings left = overrides_;
   for (const auto& [name, value] : *overrides_) {
     const auto* base = find(server_->base, name);
-    if (base && *base == value && !find(startup_, name)) left = without(left, name);
+    const auto* unasked = find(unasked_, name);
+    if (base && *base == value && unasked && *unasked == value) left = without(left, name);
   }
   change_overrides(std::move(left));
+}
+
+// What the client has set stays its own where a server has the same value: the next one may have another.
+void Session::keep_equal_overrides() {
+  if (!overrides_) return;
+  for (const auto& [name, value] : *overrides_) {
+    const auto* base = find(server_->base, name);
+    const auto* unasked = find(unasked_, name);
+    if (base && *base == value && !(unasked && *unasked == value))
+      server_->applied = with(server_->applied, name, value);
+  }
 }
 
 void Session::change_overrides(Settings changed) noexcept {

@@ -261,6 +261,9 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   // A RESET of the client's: the value it returns to is the startup one, which is put back after this cycle
   // and told before its ReadyForQuery.
   if (to_base && resets_ != 0 && startup_subset(resets_).find(p->name)) return;
+  // With no text outstanding that sets anything it has come with a reload of the configuration, or a
+  // function.
+  unasked_ = to_base || settings_move_ ? without(unasked_, p->name) : with(unasked_, p->name, p->value);
   change_overrides(to_base ? without(overrides_, p->name) : with(overrides_, p->name, p->value));
   pass_back(whole, out);
 }

@@ -139,6 +139,18 @@ TEST_F(SessionTest, AReloadThatAClientSawIsTheServersOwnValue) {
   EXPECT_EQ(ask(a, "SELECT a"), "S:TimeZone=UTC T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I") << "once more";
 }
 
+TEST_F(SessionTest, WhatAClientHasSetIsItsOwnWhereAServerHasTheSameValue) {
+  auto& a = client();
+  ask(a, "SET TimeZone = 'Mars'");
+  avoid_ = &servers_[0];
+  servers_.emplace_back(7U).pg.reload("TimeZone", "Mars");
+  ask(client(), "SELECT b");
+  EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I");
+  avoid_ = nullptr;
+  servers_[1].lent = true;
+  EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I");
+}
+
 TEST_F(SessionTest, WhereTheSearchPathBeginsWithPgTempEveryCreatePins) {
   auto& a = client({{"search_path", "pg_temp, public"}});
   ask(a, "CREATE TABLE t");
