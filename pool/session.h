@@ -80,11 +80,9 @@ class Session {
   bool pinned() const noexcept { return pins_ != 0; }
   std::uint32_t pins() const noexcept { return pins_; }
   protocol::TxStatus tx_status() const noexcept { return tx_; }
-  // The server is being cleaned of what its last user left. A CancelRequest of this client has to wait, or it
-  // would meet that.
-  bool cleaning() const noexcept {
-    return server_ && !ledger_.empty() && ledger_.at(0).setup && ledger_.at(0).request == Request::Query;
-  }
+  // What the server is at work on is ours, not the client's: a CancelRequest has to wait, or it would meet
+  // that.
+  bool setting_up() const noexcept { return server_ && !ledger_.empty() && ledger_.at(0).setup; }
   // For the broker: equal keys, equal state. 0 for a client without state of its own.
   std::uint64_t state_key() const noexcept;
   const Settings& overrides() const noexcept { return overrides_; }
@@ -179,6 +177,7 @@ class Session {
   bool resets_too_soon(const Traits& t) const noexcept;
   // A failed clean-up leaves a transaction block that has failed, too: what would end it waits.
   bool must_not_end_setup(const Traits& t) const noexcept { return t.ends_block && cleaning(); }
+  bool cleaning() const noexcept { return setting_up() && ledger_.at(0).request == Request::Query; }
   void use(const Traits& t) noexcept;
   void hold_behind() noexcept;
 
@@ -284,6 +283,7 @@ class Session {
   void on_ready(Bytes whole, Actions& out);
   void end_of_transaction(Actions& out);
   void on_parameter(Bytes whole, Actions& out);
+  bool end_hold(Actions& out);
   void tell_resets(Actions& out);
   void on_tag(std::string_view tag);
   void forget_statements() noexcept;

@@ -27,6 +27,7 @@ bool Session::give_own_names(const Traits& t, Actions& out) {
     if (cycle_open_) out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
     return false;
   }
+  if (cancels_ > 0) return false;                  // it would meet the switch
   if (tx_ != TxStatus::Failed) switch_names(out);  // else PostgreSQL does not run the text
   return true;
 }

@@ -192,16 +192,20 @@ void Session::on_ready(Bytes whole, Actions& out) {
                  out);
   }
   after_reply(out);
-  if (hold_for_ready_ && ledger_.empty() && !cycle_open_) {
-    hold_for_ready_ = false;
-    const bool later = tx_ == TxStatus::Failed || (at_rest() && !keeps_server());  // with another server
-    const auto values = later ? SettingSet{} : startup_subset(std::exchange(resets_, 0));
-    if (!values.empty()) {
-      state_ = State::Preparing;
-      return send_replay(values, out);
-    }
-  }
-  settle(out);
+  if (!end_hold(out)) settle(out);
+}
+
+// What was held behind a cycle may go on, behind the startup values that the cycle has put back. A cancel
+// that is on its way must not meet those. True: they have been sent.
+bool Session::end_hold(Actions& out) {
+  if (!hold_for_ready_ || !ledger_.empty() || cycle_open_ || cancels_ > 0) return false;
+  hold_for_ready_ = false;
+  const bool later = tx_ == TxStatus::Failed || (at_rest() && !keeps_server());  // with another server
+  const auto values = later ? SettingSet{} : startup_subset(std::exchange(resets_, 0));
+  if (values.empty()) return false;
+  state_ = State::Preparing;
+  send_replay(values, out);
+  return true;
 }
 
 void Session::end_of_transaction(Actions& out) {

@@ -161,7 +161,7 @@ class Client final : public Server::User {
   std::optional<pool::Ticket> ticket_;
   std::unique_ptr<const pool::OpenError> open_error_;  // what wait_error() borrows from
   CancelKey cancel_key_;
-  std::unique_ptr<io::Stream> held_cancel_;  // a CancelRequest that came during a clean-up, and its sender
+  std::unique_ptr<io::Stream> held_cancel_;  // who sent a CancelRequest that would have met work of ours
   std::uint32_t protocol_ = protocol::kProtocol30;
   pool::Settings startup_;        // the startup settings that are being tried
   std::uint64_t startup_id_ = 0;  // of the sub-pool whose servers this client uses

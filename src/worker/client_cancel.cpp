@@ -12,7 +12,7 @@ constexpr protocol::ErrorFields kCancelledWaiting{
 void Client::on_cancel_request(io::Stream requester) {
   if (pass_) return pass_->cancel(std::move(requester));
   if (!session_ || gone_) return;
-  if (server_ && session_->cleaning()) {  // it would meet that; a second one means the same
+  if (server_ && session_->setting_up()) {  // it would meet that; a second one means the same
     if (!held_cancel_) held_cancel_ = std::make_unique<io::Stream>(std::move(requester));
     return;
   }
@@ -27,9 +27,9 @@ void Client::on_cancel_request(io::Stream requester) {
   after();
 }
 
-// At the end of an event: the clean-up may be over by now, or the server gone with it.
+// At the end of an event: what was ours may be over by now, or the server gone with it.
 void Client::pass_on_held_cancel() {
-  if (session_ && session_->cleaning()) return;
+  if (session_ && session_->setting_up()) return;
   const auto requester = std::move(held_cancel_);
   on_cancel_request(std::move(*requester));
 }

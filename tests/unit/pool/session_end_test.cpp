@@ -161,6 +161,34 @@ TEST_F(End, ACancelKeepsTheServerUntilItHasArrived) {
   EXPECT_FALSE(a.closed);
 }
 
+TEST_F(End, ACancelOnItsWayMeetsNothingOfOurOwn) {
+  auto& a = client({{"search_path", "x"}});
+  ask(a, "CREATE TEMP TABLE t");
+  a.send(query("RESET search_path"));
+  a.cancel_begun();
+  settle();
+  EXPECT_EQ(words_of(a.take()), "C:RESET Z:I");
+  EXPECT_FALSE(a.session.setting_up()) << "the startup value is not put back yet";
+  a.send(query("SELECT a"));
+  settle();
+  EXPECT_EQ(words_of(a.take()), "") << "nor does anything run without it";
+  a.cancel_done(false);
+  EXPECT_TRUE(a.session.setting_up());
+  settle();
+  EXPECT_EQ(words_of(a.take()), "T D:SELECT a|parsed in UTC|search_path=x;temp t; C:SELECT 1 Z:I");
+
+  auto& b = client();
+  ask(b, join(parse("s1", "SELECT a"), sync()));
+  ask(b, "BEGIN");
+  b.cancel_begun();
+  b.send(query("EXECUTE s1"));
+  settle();
+  EXPECT_EQ(words_of(b.take()), "") << "nor are names changed";
+  b.cancel_done(false);
+  settle();
+  EXPECT_EQ(words_of(b.take()), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:T");
+}
+
 TEST_F(End, ACancelThatIsOverBeforeTheAnswer) {
   auto& a = client();
   a.send(query("SELECT b"));
