@@ -100,9 +100,9 @@ void Client::on_socket(int events) {
     if (r.status == io::Io::Closed || r.status == io::Io::Failed) return client_gone();
     return;
   }
+  if (pass_) return pass_->on_client_event(events);
   if ((events & (UV_READABLE | UV_DISCONNECT)) == 0) return;
   if (login_) return login_->on_readable();
-  if (pass_) return pass_->on_client_event(events);
   if (session_) read_client();
 }
 
@@ -275,9 +275,8 @@ void Client::on_stop(StopStep step) {
   if (gone_ || finishing_) return;
   if (login_) {
     login_->on_stop();
-  } else if (pass_ && step == StopStep::Cut) {
-    pass_->cancel(io::Stream{});
-    finish();
+  } else if (pass_) {
+    pass_->on_stop(step);
   } else if (session_) {
     const auto p = session_->phase();
     const bool idle = p == pool::Phase::Idle || p == pool::Phase::Holding;

@@ -78,6 +78,8 @@ class Client final : public Server::User {
   void hang_up() { client_gone(); }
   // At the end of an event that did not come through the client's own socket.
   void event_done() { after(); }
+  // For the pass-through: on_again() in the next turn.
+  void come_again() { worker_.loop().defer(again_); }
   void stop_watching() noexcept { watch_.stop(); }
   bool watch_again() noexcept {
     return watch_.start(worker_.loop().uv(), stream_.fd(), this, &Client::on_event) == 0;

@@ -76,9 +76,34 @@ void PassThrough::on_yield(pool::ServerId slot) {
           "The database's question for a password was not answered.", "Connect again."});
 }
 
+std::optional<Time> PassThrough::deadline() const {
+  if (over_) return std::nullopt;
+  std::optional<Time> first;
+  if (in_login_) first = login_until_;
+  const auto most = up_.conf->pool.client_write_timeout;
+  if (most > Duration::zero() && client_.has_output()) {
+    const auto until = client_.output_since() + most;
+    if (!first || until < *first) first = until;
+  }
+  return first;
+}
+
 void PassThrough::on_deadline() {
+  const auto now = worker_.loop().now();
+  if (!in_login_ || now < login_until_) {  // it does not read: there is no way to tell it
+    client_.ended_by(Client::EndedBy::Us);
+    return client_.hang_up();
+  }
+  if (waits_) up_.shared->failed_peers.failed(client_.peer(), now);
   worker_.shared().registry->client_refused("client_login_timeout");
   fail({Errc::Timeout, 0, "the login took too long (client_login_timeout)", "timeout"});
+}
+
+void PassThrough::on_stop(StopStep step) {
+  if (in_login_) return refuse({"FATAL", "57P03", "sidepool is shutting down", {}, {}});
+  if (step != StopStep::Cut) return;
+  cancel(io::Stream{});
+  client_.finish();
 }
 
 void PassThrough::fail(const Error& error) {
@@ -87,9 +112,11 @@ void PassThrough::fail(const Error& error) {
 }
 
 void PassThrough::refuse(const protocol::ErrorFields& why) {
-  protocol::Buffer bytes;
-  protocol::error_response(bytes, why);
-  client_.send(bytes);
+  if (!framer_.inside()) {  // else it would be read as the rest of a message of the server's
+    protocol::Buffer bytes;
+    protocol::error_response(bytes, why);
+    client_.send(bytes);
+  }
   end();
   client_.ended_by(Client::EndedBy::Us);
   client_.finish();
@@ -123,9 +150,15 @@ void PassThrough::server_ended() {
 }
 
 void PassThrough::on_client_event(int events) {
-  // Its place in the queue is free.
-  if ((!server_ || !heard_) && (events & UV_DISCONNECT) != 0) return client_.hang_up();
+  // Its place in the queue, or its slot, is free.
+  if ((!server_ || (slot_ && !waits_)) && (events & UV_DISCONNECT) != 0) return client_.hang_up();
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0) read_client();
+  update();
+}
+
+void PassThrough::on_again() {
+  if (server_) read_server();
+  read_client();
   update();
 }
 
@@ -139,19 +172,21 @@ void PassThrough::on_server_event(Server&, int events) noexcept {
   client_.event_done();
 }
 
+// Before the server lets the client in, only when it has asked.
+bool PassThrough::reads_client() const noexcept { return server_ && out_.empty() && (!slot_ || waits_); }
+
 void PassThrough::read_client() {
-  for (int i = 0; i < kReadsPerTurn && server_ && heard_ && out_.empty(); ++i) {
+  for (int i = 0; i < kReadsPerTurn && reads_client(); ++i) {
     const auto to = worker_.scratch();
     const auto r = client_.stream().read(to);
     if (r.status == io::Io::WantRead || r.status == io::Io::WantWrite) return;
     if (r.status != io::Io::Done) return client_.hang_up();
-    if (!resume()) return;
-    withheld_ ? first_answer(to.first(r.n)) : to_server(to.first(r.n));
+    slot_ ? take_answer(to.first(r.n)) : to_server(to.first(r.n));
     if (r.n < to.size() && !client_.stream().holds_input()) return;
   }
 }
 
-// The client has said something. False: too late, its login has been given up.
+// The client has answered. False: too late, its login has been given up.
 bool PassThrough::resume() {
   if (!std::exchange(waits_, false) || up_.shared->broker.login_resumed(*slot_, steady_now())) return true;
   waits_ = true;
@@ -215,12 +250,16 @@ void PassThrough::tell_metrics() {
 
 void PassThrough::update() {
   if (worker_.loop().now() - told_metrics_ >= kTellMetrics) tell_metrics();
+  const bool takes = !client_.has_output();
   if (server_) {
     const int write = !out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
-    server_->watch.arm(write | (client_.has_output() ? 0 : UV_READABLE));
+    server_->watch.arm(write | (takes ? UV_READABLE : 0));
   }
-  const int read = !server_ || !heard_ ? UV_DISCONNECT : out_.empty() ? UV_READABLE : 0;
-  client_.arm((client_.has_output() ? UV_WRITABLE : 0) | read);
+  const int read = reads_client() ? UV_READABLE : !server_ || slot_ ? UV_DISCONNECT : 0;
+  client_.arm((takes ? 0 : UV_WRITABLE) | read);
+  const bool more = (server_ && takes && server_->stream.holds_input()) ||
+                    (reads_client() && client_.stream().holds_input());
+  if (more) client_.come_again();
 }
 
 void PassThrough::cancel(io::Stream requester) {

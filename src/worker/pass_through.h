@@ -28,13 +28,16 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   // The client has not answered the database yet, and somebody else needs what this login holds.
   void on_yield(pool::ServerId slot);
   void on_client_event(int events);
+  // What TLS holds of either side is read on.
+  void on_again();
   void on_client_gone();
+  // The process ends.
+  void on_stop(StopStep step);
   void cancel(io::Stream requester);
   bool over() const noexcept { return over_; }
-  // Of the login, which the client may not draw out (client_login_timeout).
-  std::optional<Time> deadline() const {
-    return in_login_ && !over_ ? std::optional<Time>(login_until_) : std::nullopt;
-  }
+  // Of the login, which the client may not draw out (client_login_timeout), and of what it has to take
+  // (client_write_timeout).
+  std::optional<Time> deadline() const;
   void on_deadline();
   void on_server_event(Server& server, int events) noexcept override;
 
@@ -48,6 +51,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void fail(const Error& error);
   void refuse(const protocol::ErrorFields& why);
   void server_ended();
+  bool reads_client() const noexcept;
   void read_client();
   bool resume();
   void read_server();
@@ -59,7 +63,8 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void key_message();
   void authentication_message(const protocol::Slice& s);
   void offer_mechanisms();
-  void first_answer(protocol::Bytes in);
+  void take_answer(protocol::Bytes in);
+  static bool binds(protocol::Bytes answer) noexcept;
   void tell_metrics();
   void to_server(protocol::Bytes bytes);
   void update();
@@ -82,14 +87,14 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   std::optional<cloudsql::MdxReply> reply_;
   protocol::Framer framer_{(1U << 30) - 1};
   protocol::Buffer part_;                  // a message of the server that is looked at, in pieces
-  protocol::Buffer answer_;                // the same of the client
+  protocol::Buffer answer_;                // what the client has said while slot_ is held, not passed on
   std::uint64_t sent_ = 0, received_ = 0;  // bytes that the metrics do not know yet
   Time told_metrics_{};
   bool heard_ = false;     // the server has said something
   bool told_ = false;      // the server has said why it ends
   bool retried_ = false;   // with a new certificate
   bool asked_ = false;     // the server has asked the client to prove who it is
-  bool waits_ = false;     // for the client's answer, and the broker knows that
+  bool waits_ = false;     // for the client's answer as a whole, and the broker knows that
   bool withheld_ = false;  // it offered channel binding, and the client's answer is yet to come
   bool in_login_ = true;   // until the first ReadyForQuery
   bool over_ = false;

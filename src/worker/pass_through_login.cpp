@@ -14,12 +14,15 @@ namespace sidepool::worker {
 using protocol::Bytes;
 
 namespace {
-constexpr std::uint32_t kMostMechanisms = 1024, kMostAnswer = 4096;
+constexpr std::uint32_t kMostMechanisms = 1024;
+constexpr std::uint32_t kMostAnswer = 65535;  // PG_MAX_AUTH_TOKEN_LENGTH, which a Kerberos ticket may need
 constexpr std::string_view kBinding = "-PLUS";
 }  // namespace
 
 void PassThrough::welcome_message(const protocol::Slice& s) {
   if (s.type == 'R') return authentication_message(s);
+  if (slot_ && (s.type == 'K' || s.type == 'Z'))
+    return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
   if (s.type == 'K' && s.body_size <= protocol::kMaxCancelKey + 4) return whole(s) ? key_message() : void();
   if (s.type == 'Z' && s.last) in_login_ = false;
   if (s.type == 'E') {
@@ -71,6 +74,7 @@ void PassThrough::client_is_asked() {
   pool::Orders orders;
   up_.shared->broker.login_waits(*slot_, steady_now(), orders);
   worker_.carry_out(*up_.shared, orders);
+  if (waits_ && !answer_.empty()) take_answer({});
 }
 
 // From here on the server is the client's. False: there is no room for it any more.
@@ -87,6 +91,8 @@ bool PassThrough::authenticated() {
   slot_.reset();
   up_.shared->metrics.opened();
   up_.shared->failed_peers.succeeded(client_.peer());
+  to_server(answer_);
+  protocol::Buffer{}.swap(answer_);
   return true;
 }
 
@@ -117,27 +123,38 @@ void PassThrough::offer_mechanisms() {
   client_.send(bytes);
 }
 
-// A client inside TLS that could bind and believes that the server cannot says so in its first answer (flag
-// "y", RFC 5802 §6) and signs it; the server, which can, takes that for an attack. It is told what to do.
-void PassThrough::first_answer(Bytes in) {
+// While the login holds what others may need, only a whole message is an answer: with one byte now and then
+// nobody keeps it. There is one for each question; what comes too soon waits for the next.
+void PassThrough::take_answer(Bytes in) {
   answer_.insert(answer_.end(), in.begin(), in.end());
   if (answer_.size() < 5) return;
   const auto size = protocol::load_be32(answer_.data() + 1);
-  const bool looked_at = answer_[0] == 'p' && size >= 4 && size <= kMostAnswer;
-  if (looked_at && answer_.size() < size + 1U) return;
-  withheld_ = false;
-  if (looked_at) {
-    const auto body = protocol::as_text(Bytes(answer_).subspan(5, size - 4));
-    const auto data = body.find('\0') + 1 + 4;  // the mechanism's name and the length
-    if (data < body.size() && body.starts_with("SCRAM-") && body[data] == 'y') {
-      return refuse({"FATAL", "28000", "channel binding is not possible through sidepool",
-                     "There are two TLS connections between this client and the database.",
-                     "Connect with channel_binding=disable (PGCHANNELBINDING)."});
-    }
+  if (size < 4 || size - 4 > kMostAnswer) {
+    return refuse({"FATAL",
+                   "08P01",
+                   "the answer to the database's question for a password has no valid length",
+                   {},
+                   {}});
   }
-  to_server(answer_);
+  if (answer_.size() < size + 1U || !resume()) return;
+  const auto answer = Bytes(answer_).first(size + 1U);
+  if (std::exchange(withheld_, false) && binds(answer)) {
+    return refuse({"FATAL", "28000", "channel binding is not possible through sidepool",
+                   "There are two TLS connections between this client and the database.",
+                   "Connect with channel_binding=disable (PGCHANNELBINDING)."});
+  }
+  to_server(answer);
+  protocol::Buffer rest(answer_.begin() + size + 1, answer_.end());
   protocol::wipe(answer_);
-  protocol::Buffer{}.swap(answer_);
+  answer_.swap(rest);
+}
+
+// A client inside TLS that could bind and believes that the server cannot says so in its first answer (flag
+// "y", RFC 5802 §6) and signs it; the server, which can, takes that for an attack. It is told what to do.
+bool PassThrough::binds(Bytes answer) noexcept {
+  const auto body = protocol::as_text(answer.subspan(5));
+  const auto data = body.find('\0') + 1 + 4;  // the mechanism's name and the length
+  return answer[0] == 'p' && data < body.size() && body.starts_with("SCRAM-") && body[data] == 'y';
 }
 
 // The server's key is kept and ours is given in its place, so that a CancelRequest finds its way.

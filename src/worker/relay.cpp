@@ -124,6 +124,7 @@ void Client::on_server_event(Server&, int events) noexcept {
 void Client::on_again(io::Deferred& work) noexcept {
   auto& c = owner_of<&Client::again_>(work);
   const Worker::Turn turn(c.worker_);
+  if (c.pass_) c.pass_->on_again();
   if (c.server_ && c.out_.empty()) c.read_server();
   if (c.session_ && c.wants_client_bytes() && c.stream_.holds_input()) c.read_client();
   c.after();

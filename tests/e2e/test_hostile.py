@@ -118,13 +118,17 @@ def test_a_client_that_is_reset_inside_its_login_leaves_nothing(postgres):
         eventually(lambda: pooler.total("sidepool_clients_connected") == 0, "all of them have left")
 
 
-def test_pass_through_clients_that_never_answer_make_way(postgres):
+@pytest.mark.parametrize("some", [b"", b"p", b"p\0\0\0\x40SCRAM"], ids=["nothing", "a byte", "a beginning"])
+def test_pass_through_clients_that_never_answer_make_way(postgres, some):
     """They hold no password and no server: others log in meanwhile, more than there are servers."""
     with Pooler(postgres, {"mode": "none", "size": 2}, {"client_login_timeout": "100s"}) as pooler:
         held = []
         for _ in range(10):
             held.append(raw.dial(pooler))
             held[-1].send(wire.startup(user="nobody", database="app"))
+        for w in held[:2]:
+            assert w.read()[0] == "R"
+            w.send(some)
         for _ in range(3):
             with contextlib.closing(pooler.connect()) as connection, connection.cursor() as cursor:
                 cursor.execute("select 1")

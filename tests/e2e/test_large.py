@@ -2,9 +2,11 @@
 
 Peak memory is VmHWM of the release build, so these tests do not run under a sanitizer.
 """
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -39,21 +41,28 @@ def certificates():
 def postgres(certificates):
     settings = {"ssl": "on", "ssl_cert_file": f"{certificates}/localhost.pem",
                 "ssl_key_file": f"{certificates}/server.key", "log_connections": "on"}
-    with Postgres(settings=settings) as server:
+    hba = "local all all trust\nhost all all all password\n"  # as login() answers, with and without a pool
+    with Postgres(settings=settings, hba=hba) as server:
         application_database(server)
         server.sql("create table sink (line text); grant all on sink to app", dbname="app")
         yield server
 
 
+@contextlib.contextmanager
+def sidepool(postgres, certificates, tls, mode="transaction"):
+    plain = {"upstream.tls": {"mode": "disable"}}
+    encrypted = {"upstream.tls": {"mode": "verify-full", "ca_file": f"{certificates}/ca.pem"},
+                 "upstream.listen_tls": {"mode": "require", "cert_file": f"{certificates}/localhost.pem",
+                                         "key_file": f"{certificates}/localhost.key"}}
+    with Pooler(postgres, {"mode": mode, "size": 2}, {"workers": 1}, {"hosts": [f"localhost:{postgres.port}"]},
+                encrypted if tls else plain) as running:
+        running.tls = tls
+        yield running
+
+
 @pytest.fixture(name="pooler", params=["plain", "tls"])
 def make_pooler(postgres, certificates, request):
-    plain = {"upstream.tls": {"mode": "disable"}}
-    tls = {"upstream.tls": {"mode": "verify-full", "ca_file": f"{certificates}/ca.pem"},
-           "upstream.listen_tls": {"mode": "require", "cert_file": f"{certificates}/localhost.pem",
-                                   "key_file": f"{certificates}/localhost.key"}}
-    with Pooler(postgres, {"size": 2}, {"workers": 1}, {"hosts": [f"localhost:{postgres.port}"]},
-                tls if request.param == "tls" else plain) as running:
-        running.tls = request.param == "tls"
+    with sidepool(postgres, certificates, request.param == "tls") as running:
         yield running
 
 
@@ -126,6 +135,40 @@ def test_a_client_that_does_not_read_stops_its_own_server_only(pooler, postgres)
     other.sendall(wire.query("select 1"))
     assert count_to_ready(other) < 200
     other.close()
+
+
+@pytest.mark.parametrize("mode", ["transaction", "none"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_client_that_has_fallen_behind_catches_up(postgres, certificates, tls, mode):
+    """Either way, and also with what TLS had read before its turn came."""
+    with sidepool(postgres, certificates, tls, mode) as pooler:
+        connection = login(pooler)
+        stuck = "select count(*) from pg_stat_activity where usename = 'app' and wait_event = 'ClientWrite'"
+        for rows in (400, 411, 433):
+            connection.sendall(wire.query(f"select repeat('x', {ROW}) from generate_series(1, {rows})"))
+            eventually(lambda: postgres.sql(stuck)[0][0] == 1, "its server waits for it")
+            assert count_to_ready(connection) > rows * ROW
+        connection.sendall(wire.query("copy sink from stdin where false"))
+        header = b""
+        while b"G\0\0\0" not in header:
+            header += connection.recv(1 << 16)
+        backend = postgres.sql("select pid from pg_stat_activity where usename = 'app' and query like 'copy sink%'")
+        os.kill(backend[0][0], signal.SIGSTOP)
+        try:
+            connection.settimeout(1)
+            sent, line = 0, b"d" + struct.pack("!I", ROW + 4) + b"y" * (ROW - 1) + b"\n"
+            with contextlib.suppress(TimeoutError):
+                while sent < GIB:
+                    sent += connection.send(line[sent % len(line):])
+        finally:
+            os.kill(backend[0][0], signal.SIGCONT)
+        assert len(line) < sent < GIB, "everybody has stopped reading"
+        connection.settimeout(60)
+        connection.sendall(line[sent % len(line):] + b"c\0\0\0\4")
+        count_to_ready(connection)
+        connection.sendall(wire.query("select 'still here'"))
+        assert count_to_ready(connection) < 200
+        connection.close()
 
 
 def test_a_probe_costs_no_server_and_no_log_line(pooler, postgres):

@@ -188,11 +188,14 @@ def test_waiting_clients_do_not_keep_it(postgres):
 
 def test_pass_through_clients_do_not_keep_it(postgres):
     with Ending(postgres, mode="none") as pooler:
-        w, kind, _ = raw.ask(pooler)
+        asked, kind, _ = raw.ask(pooler)
         assert kind == "R"
+        connection = pooler.connect()
         ended, seconds = pooler.end()
         assert ended == 143 and seconds <= 5.5
-        assert raw.ends(w) in ([], raw.ends(w))
+        assert last_words(asked) == ["57P03"]
+        with pytest.raises(psycopg2.OperationalError), connection.cursor() as cursor:
+            cursor.execute("select 1")
 
 
 def test_quitquitquit_and_readiness(postgres):
