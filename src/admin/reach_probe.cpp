@@ -8,11 +8,12 @@ std::string ReachProbe::ask() {
   if (!running_ && younger_than(kFresh)) return last_->why;
   if (!running_) {
     running_ = true;
+    patient_until_ = steady_now() + kPatience;
     lock.unlock();
     test_();
     lock.lock();
   }
-  changed_.wait_for(lock, kPatience, [this] { return !running_; });
+  changed_.wait_until(lock, patient_until_, [this] { return !running_; });
   if (younger_than(kStale)) return last_->why;
   return "the connections to the database are being tested";
 }

@@ -20,14 +20,15 @@ class ReachProbe {
   static constexpr Duration kFresh = std::chrono::seconds(5);
   // How long a result may stand in for the one that is under way.
   static constexpr Duration kStale = std::chrono::seconds(30);
-  // Of who asks, on the HTTP thread, which serves nobody else meanwhile; a kubelet gives up after 1 s by
-  // default.
+  // From the beginning of a test, for all who ask meanwhile together: they do so on the HTTP thread, which
+  // serves nobody else then; a kubelet gives up after 1 s by default.
   static constexpr Duration kPatience = std::chrono::milliseconds(300);
 
   // `test` is called by who asks; tested() has to follow sooner or later, from any thread.
   explicit ReachProbe(std::function<void()> test) : test_(std::move(test)) {}
 
-  // What cannot be reached, in one line; empty: everything was. Waits for kPatience at most.
+  // What cannot be reached, in one line; empty: everything was. Waits for kPatience at
+  // most, and not for a test that is older than that.
   std::string ask();
   void tested(const std::vector<std::string>& failures);
 
@@ -42,6 +43,7 @@ class ReachProbe {
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   bool running_ = false;
+  Time patient_until_{};
   std::optional<Result> last_;
 };
 
