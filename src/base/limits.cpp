@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -16,11 +17,20 @@ std::uint64_t number(rlim_t v) noexcept {
   return v == RLIM_INFINITY ? UINT64_MAX : static_cast<std::uint64_t>(v);
 }
 
-void mask_signals(int how) noexcept {
+constexpr std::array<int, 2> kEnd{SIGTERM, SIGINT};
+
+void mask_signals(int how, bool hangup = true) noexcept {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  for (const int signal : kEnd) ::sigaddset(&set, signal);
+  if (hangup) ::sigaddset(&set, SIGHUP);
   ::pthread_sigmask(how, &set, nullptr);
+}
+
+void handle_end(void (*handler)(int)) noexcept {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  for (const int signal : kEnd) ::sigaction(signal, &action, nullptr);
 }
 }  // namespace
 
@@ -40,6 +50,15 @@ Result<OpenFiles> raise_open_files() noexcept {
 
 void hold_signals() noexcept { mask_signals(SIG_BLOCK); }
 void release_signals() noexcept { mask_signals(SIG_UNBLOCK); }
+
+EndOnSignals::EndOnSignals() noexcept {
+  handle_end([](int number) { ::_exit(128 + number); });
+  mask_signals(SIG_UNBLOCK, false);
+}
+EndOnSignals::~EndOnSignals() {
+  mask_signals(SIG_BLOCK, false);
+  handle_end(SIG_DFL);
+}
 
 void open_standard_streams() noexcept {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {

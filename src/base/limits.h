@@ -18,6 +18,16 @@ void hold_signals() noexcept;
 // For this thread alone.
 void release_signals() noexcept;
 
+// While it exists SIGTERM and SIGINT end the process at once, with 128 and their number, also where it is
+// process 1: for what waits before anything is served. Afterwards they are held.
+class EndOnSignals {
+ public:
+  EndOnSignals() noexcept;
+  ~EndOnSignals();
+  EndOnSignals(const EndOnSignals&) = delete;
+  EndOnSignals& operator=(const EndOnSignals&) = delete;
+};
+
 // A file that is opened later must not get the number of a standard stream that was closed at the start: what
 // is printed would go into it.
 void open_standard_streams() noexcept;

@@ -7,10 +7,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "conf/parse.h"
+#include "src/base/limits.h"
 #include "src/cli/parse.h"
 
 namespace sidepool::cli {
@@ -22,11 +24,13 @@ Result<std::string> read_file(const std::string& path, Files files) {
     return fail(Errc::Config, std::generic_category().message(code), code);
   };
   const bool regular = files == Files::Regular;
+  struct stat status {};
+  std::optional<EndOnSignals> waiting;  // for as long as the other side of a pipe likes
+  if (!regular && ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) waiting.emplace();
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | (regular ? O_NONBLOCK : 0));
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(fd < 0 ? nullptr : ::fdopen(fd, "r"),
                                                              std::fclose);
   if (!file) return system_error();
-  struct stat status {};
   if (::fstat(fd, &status) != 0) return system_error();
   if (regular && !S_ISREG(status.st_mode)) return fail(Errc::Config, "it is not a regular file");
   // One byte more than is allowed, so that too much is noticed; a pipe has no size to ask for.

@@ -364,6 +364,26 @@ def test_a_usage_error_shows_the_usage():
         proxy.kill()
 
 
+def listens_to(proxy, number):
+    with open(f"/proc/{proxy.pid}/status", encoding="ascii") as status:
+        masks = dict(line.split(":\t") for line in status if line.startswith("Sig"))
+    caught, held = (int(masks[name], 16) >> (number - 1) & 1 for name in ("SigCgt", "SigBlk"))
+    return bool(caught and not held)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait_for_a_pipe_that_nobody_writes(folder, number):
+    pipe = os.path.join(folder, "config")
+    os.mkfifo(pipe)
+    proxy = Proxy(["--config", pipe], ready=False)
+    try:
+        eventually(lambda: listens_to(proxy, number), "it waits")
+        proxy.send_signal(number)
+        assert proxy.wait() == 128 + number
+    finally:
+        proxy.kill()
+
+
 def test_config_file(emulator, tmp_path):
     port = free_port()
     file = tmp_path / "proxy.yaml"
