@@ -18,6 +18,8 @@ std::string_view scope_url(Scope scope) noexcept;
 struct Token {
   SecretText text;
   std::optional<WallTime> expires;  // nullopt: not known, so never
+
+  Token copy() const { return {text.copy(), expires}; }
 };
 
 }  // namespace sidepool::cloudsql

@@ -18,7 +18,7 @@ struct ApiOptions {
   std::string quota_project{};
 };
 
-// Plain blocking calls, to be made on the api thread. An answer of 500 or above is asked for again, up to
+// Plain blocking calls. An answer of 500 or above is asked for again, up to
 // five times in all; nothing else is (the schedule in refresh.h paces what follows).
 class SqlAdmin {
  public:

@@ -13,7 +13,7 @@
 
 namespace sidepool::cloudsql {
 
-// The api thread's means; tests pass their own. All of it is used on one thread at a time.
+// What a refresh does its calls with; tests pass their own. All of it is used on one thread.
 struct Caller {
   HttpSend send;
   std::function<bool(Millis)>

@@ -1,4 +1,4 @@
-// cloudsql/exchange.h -- one request to a token endpoint and its answer. Blocking, on the api thread.
+// cloudsql/exchange.h -- one request to a token endpoint and its answer. Blocking.
 #pragma once
 #include <string>
 #include <string_view>

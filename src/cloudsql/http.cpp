@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "src/cloudsql/encode.h"
@@ -223,6 +224,7 @@ struct CurlHttp::Handle {
 CurlHttp::CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies, CaPaths ca)
     : handle_(std::make_unique<Handle>(stopping, std::move(proxies), std::move(ca))) {}
 CurlHttp::CurlHttp(CurlHttp&&) noexcept = default;
+CurlHttp& CurlHttp::operator=(CurlHttp&&) noexcept = default;
 CurlHttp::~CurlHttp() = default;
 
 Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
@@ -253,6 +255,22 @@ Result<HttpResponse> CurlHttp::send(const HttpRequest& request) {
   response.body = std::move(received.body);
   // Days are as good as for ever; the cap keeps the arithmetic of a hostile header harmless.
   if (seconds > 0) response.retry_after = std::chrono::seconds{std::min<curl_off_t>(seconds, 86'400)};
+  return response;
+}
+
+Result<HttpResponse> CurlClients::send(const HttpRequest& request) {
+  std::optional<CurlHttp> client;
+  {
+    const std::lock_guard lock{mutex_};
+    if (!idle_.empty()) {
+      client.emplace(std::move(idle_.back()));
+      idle_.pop_back();
+    }
+  }
+  if (!client) client.emplace(stopping_, proxies_, ca_);
+  auto response = client->send(request);
+  const std::lock_guard lock{mutex_};
+  if (idle_.size() < kKept) idle_.push_back(std::move(*client));
   return response;
 }
 

@@ -1,11 +1,13 @@
-// cloudsql/http.h -- one blocking HTTP request at a time, over libcurl, for the api thread.
+// cloudsql/http.h -- blocking HTTP requests over libcurl, for the refreshes.
 #pragma once
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/result.h"
@@ -65,6 +67,7 @@ class CurlHttp {
  public:
   explicit CurlHttp(const std::atomic<bool>& stopping, HttpProxies proxies = {}, CaPaths ca = {});
   CurlHttp(CurlHttp&&) noexcept;
+  CurlHttp& operator=(CurlHttp&&) noexcept;
   ~CurlHttp();
 
   Result<HttpResponse> send(const HttpRequest& request);
@@ -72,6 +75,25 @@ class CurlHttp {
  private:
   struct Handle;
   std::unique_ptr<Handle> handle_;
+};
+
+// One CurlHttp for each thread that is at it; the last one used is the first to be used again, for the
+// connections that it keeps. Thread-safe.
+class CurlClients {
+ public:
+  explicit CurlClients(const std::atomic<bool>& stopping, HttpProxies proxies = {}, CaPaths ca = {})
+      : stopping_(stopping), proxies_(std::move(proxies)), ca_(std::move(ca)) {}
+
+  Result<HttpResponse> send(const HttpRequest& request);
+
+ private:
+  static constexpr std::size_t kKept = 2;
+
+  const std::atomic<bool>& stopping_;
+  const HttpProxies proxies_;
+  const CaPaths ca_;
+  std::mutex mutex_;
+  std::vector<CurlHttp> idle_;  // guarded by mutex_
 };
 
 // The host of an URL is this machine: 127.0.0.0/8, ::1 or localhost. False for what is not an http(s) URL.

@@ -1,5 +1,4 @@
-// cloudsql/metadata_server.h -- Google's metadata server of this machine (cloudsql.md §5.5). Blocking, on the
-// api thread.
+// cloudsql/metadata_server.h -- Google's metadata server of this machine (cloudsql.md §5.5). Blocking.
 #pragma once
 #include <string>
 

@@ -50,7 +50,7 @@ class RefreshLimiter {
 };
 
 // The life of one (instance, IAM) entry. It outlives every failure, so nothing that clients do resets the
-// limiter or the memory of an error. Owned by the api thread.
+// limiter or the memory of an error. One thread at a time.
 //
 // A waiting client may start a refresh 5 s after the last call or later, whatever the limiter says, unless
 // Google asked for more time: a lifted fault is noticed by the first client, and a permanent one costs a call

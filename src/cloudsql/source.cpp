@@ -1,4 +1,4 @@
-// cloudsql/source.cpp -- the api thread's loop and the doors into it.
+// cloudsql/source.cpp -- the doors into the api thread.
 #include "src/cloudsql/source.h"
 
 #include <time.h>
@@ -13,10 +13,6 @@
 namespace sidepool::cloudsql {
 namespace {
 
-// Condition variables sleep by a clock that stops while the machine does, and certificates end by one that
-// people set: so the loop looks at both at least this often.
-constexpr Millis kMaxSleep = std::chrono::seconds{30};
-
 Millis read_clock(clockid_t clock) {
   timespec t{};
   clock_gettime(clock, &t);
@@ -26,10 +22,6 @@ Millis read_clock(clockid_t clock) {
 Now system_now() {
   return {std::chrono::floor<Millis>(std::chrono::system_clock::now()), read_clock(CLOCK_BOOTTIME),
           read_clock(CLOCK_MONOTONIC)};
-}
-
-std::string whole_seconds(Millis t) {
-  return std::to_string(std::chrono::round<std::chrono::seconds>(t).count()) + " s";
 }
 
 std::function<double()> system_random() {
@@ -58,7 +50,7 @@ Result<std::unique_ptr<CloudSql>> CloudSql::start(SourceOptions options) {
   if (const std::string& who = source->tokens_.credentials().principal; !who.empty())
     source->set_principal(who);
   try {
-    if (!source->lazy_) source->begin_key();
+    if (!source->lazy_) static_cast<void>(source->begin_key());
     source->thread_ = std::thread{[raw = source.get()] { raw->run(); }};
   } catch (const std::system_error& e) {
     return fail(Errc::Limit, "the api thread could not be started", e.code().value(), "threads");
@@ -78,15 +70,15 @@ CloudSql::CloudSql(SourceOptions options, Credentials credentials, TokenCache::R
                            : system_lookups(dns::Client{std::move(options.dns_servers), &stopping_})),
       send_(std::move(options.send)),
       run_(std::move(options.run)),
-      random_(options.random ? std::move(options.random) : system_random()),
       tokens_(std::move(credentials), std::move(reload)),
       api_(std::move(options.api)),
       key_(std::move(options.key)),
+      random_(options.random ? std::move(options.random) : system_random()),
       names_(
           dns_, now_, [this](const std::string& name, const NameAnswer& answer) { renamed(name, answer); },
           [this](std::string_view text) { log(LogLevel::Warning, text); }) {
   if (!send_)
-    send_ = [curl = std::make_shared<CurlHttp>(stopping_, process_http_proxies(), process_ca_paths())](
+    send_ = [curl = std::make_shared<CurlClients>(stopping_, process_http_proxies(), process_ca_paths())](
                 const HttpRequest& request) { return curl->send(request); };
   use_quota_project();
   if (!run_) run_ = [this](const Command& command) { return run_command(command, stopping_); };
@@ -168,13 +160,19 @@ void CloudSql::wake() {
   names_.wake();
 }
 
+bool CloudSql::at_rest() const {
+  const std::lock_guard lock{mutex_};
+  return !woken_ && running_.empty() && requests_.empty() && orphans_.empty() && !next_refresh(now_());
+}
+
 void CloudSql::stop() {
   stopping_.store(true, std::memory_order_relaxed);
   {
     const std::lock_guard lock{mutex_};
     stopped_ = true;
   }
-  changed_.notify_all();
+  changed_.notify_one();
+  stopping_changed_.notify_all();
   names_.stop();
   if (thread_.joinable()) thread_.join();
 }
@@ -187,151 +185,6 @@ CloudSql::Entry& CloudSql::entry_of(const InstanceKey& key) {
 
 void CloudSql::log(LogLevel level, std::string_view text) const {
   if (log_) log_(level, text);
-}
-
-void CloudSql::run() {
-  std::unique_lock lock{mutex_};
-  BootTime until = BootTime::max();
-  while (!stopped_) {
-    woken_ = false;
-    const Now now = now_();
-    if (const auto news = look_at_clock(now, std::exchange(until, BootTime::max())); !news.empty()) {
-      lock.unlock();
-      log(LogLevel::Info, news);
-      lock.lock();
-    }
-    if (auto answers = answer_requests(now); !answers.empty()) {
-      lock.unlock();
-      deliver(std::move(answers));
-      lock.lock();
-      continue;
-    }
-    if (const EntryPtr entry = next_refresh(now)) {
-      refresh(entry, lock);
-      continue;
-    }
-    const Millis sleep = std::clamp(next_wake(now) - now.boot, Millis{1}, kMaxSleep);
-    until = now.boot + sleep;
-    changed_.wait_for(lock, sleep,
-                      [this] { return stopped_ || woken_ || !requests_.empty() || !orphans_.empty(); });
-  }
-  auto rest = give_up();
-  lock.unlock();
-  deliver(std::move(rest));
-}
-
-// What to log, empty if time went by as always.
-std::string CloudSql::look_at_clock(Now now, BootTime until) {
-  using Event = ClockWatch::Event;
-  const auto seen = clock_.look(now, until);
-  switch (seen.event) {
-    case Event::None:
-      break;
-    case Event::WallMoved:
-      for (auto& [key, entry] : entries_) entry->schedule.force(now);
-      return "the wall clock was moved by " + whole_seconds(seen.by) + ": certificates are fetched anew";
-    case Event::Slept:
-      return "the machine slept for " + whole_seconds(seen.by);
-    case Event::Frozen:
-      return "the process did not run for " + whole_seconds(seen.by) + " (a throttled or frozen container?)";
-  }
-  return {};
-}
-
-// Entries with somebody waiting come first.
-CloudSql::EntryPtr CloudSql::next_refresh(Now now) {
-  EntryPtr found;
-  for (auto& [key, entry] : entries_) {
-    if (!entry->schedule.should_start(now)) continue;
-    if (!found || (found->waiters.empty() && !entry->waiters.empty())) found = entry;
-  }
-  return found;
-}
-
-BootTime CloudSql::next_wake(Now now) const {
-  BootTime at = now.boot + kMaxSleep;
-  for (const auto& [key, entry] : entries_) at = std::min(at, entry->schedule.wake_at(now));
-  return at;
-}
-
-void CloudSql::refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock) {
-  const Now started = now_();
-  entry->schedule.started(started);
-  auto answer = answer_in_use(entry->key, started);
-  lock.unlock();
-  auto result = fetch(*entry, answer);
-  const bool done = result.has_value();
-  lock.lock();
-  auto settled = settle(*entry, std::move(result), started);
-  if (answer && outdated(entry->key, *answer)) entry->schedule.replaced(started);
-  lock.unlock();
-  if (!settled.news.empty()) log(settled.level, settled.news);
-  if (settled.moved && moved_) moved_(entry->key);
-  deliver(std::move(settled.answers));
-  if (done) learn_principal();  // last, so that nobody waits for it
-  lock.lock();
-}
-
-CloudSql::Settled CloudSql::settle(Entry& entry, CallResult<InfoPtr> result, Now started) {
-  const Now now = now_();
-  const std::string name = entry.key.name();
-  Settled out;
-  if (result && entry.schedule.succeeded(now, (*result)->expires, random_())) {
-    out.moved = entry.info && entry.info->reached.instance != (*result)->reached.instance;
-    entry.info = std::move(*result);
-    entry.stats.expires = entry.info->expires;
-    entry.stats.last_refresh = now.boot - started.boot;
-    const bool news = ++entry.stats.successes == 1 || !entry.stats.last_error.empty() || out.moved;
-    out.level = news ? LogLevel::Info : LogLevel::Debug;
-    out.news =
-        "fetched connection information of " + entry.info->reached.text() + ", valid for " +
-        std::to_string(std::chrono::floor<std::chrono::seconds>(entry.info->expires - now.wall).count()) +
-        " s";
-    entry.stats.last_error.clear();
-    entry.gate.reset();
-  } else if (result) {
-    out.level = LogLevel::Error;
-    out.news = note_failure(
-        entry,
-        unusable(Error{Errc::Api, 0, "the new certificate of " + name + " is over on arrival", "clock"}, ""),
-        now);
-  } else {
-    CallFailure& failure = result.error();
-    entry.schedule.failed(now, failure.kind, failure.retry_after, random_());
-    out.level = entry.schedule.valid(now.wall) ? LogLevel::Warning : LogLevel::Error;
-    out.news = note_failure(entry, std::move(failure), now);
-    if (stopped_) out.news.clear();
-  }
-  const bool usable = entry.schedule.valid(now.wall);
-  for (Callback& waiter : entry.waiters)
-    out.answers.emplace_back(std::move(waiter),
-                             usable ? Answer{entry.info} : Answer{tl::unexpected(entry.last_error)});
-  entry.waiters.clear();
-  return out;
-}
-
-// The line to log, empty if this error has been logged in the last minute.
-std::string CloudSql::note_failure(Entry& entry, CallFailure failure, Now now) {
-  constexpr std::size_t kMostReasons = 32;
-  auto& counts = entry.stats.failures;
-  RefreshFailure why{failure.error.reason.empty() ? "unknown" : failure.error.reason,
-                     std::move(failure.api_code)};
-  if (counts.size() >= kMostReasons && !counts.contains(why)) why = {"other"};
-  ++counts[why];
-  entry.last_error = std::move(failure.error);
-  entry.stats.last_error = entry.last_error.what;
-  const auto pass = entry.gate.admit(entry.last_error.what, now.boot);
-  if (!pass) return {};
-  // Without a certificate every client fails: the Auth Proxy's line, which operators look for.
-  const bool usable = entry.schedule.valid(now.wall);
-  std::string line = usable ? std::string{} : "[" + entry.key.name() + "] failed to connect to instance: ";
-  line += entry.last_error.what;
-  const auto advice = remedy(entry.last_error);
-  if (pass->first && !advice.empty()) line += ". " + std::string{advice};
-  if (usable) line += " (the certificate in use is still valid)";
-  if (pass->left_out > 0)
-    line += " (the same " + std::to_string(pass->left_out) + " times more since it was last said)";
-  return line;
 }
 
 }  // namespace sidepool::cloudsql

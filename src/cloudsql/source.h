@@ -1,5 +1,5 @@
-// cloudsql/source.h -- the api thread: keeps the connection information of every instance fresh and hands it
-// out.
+// cloudsql/source.h -- keeps the connection information of every instance fresh and hands it out: the api
+// thread, which decides when, and a thread for each refresh that runs.
 #pragma once
 #include <array>
 #include <atomic>
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,8 +29,8 @@
 namespace sidepool::cloudsql {
 
 enum class LogLevel : std::uint8_t { Debug, Info, Warning, Error };
-// Called on the api thread, on the one that watches names, on start()'s caller, and never under a lock. Never
-// gets a secret.
+// Called on the threads of this file, on the one that watches names, on start()'s caller, and never under a
+// lock that a method of CloudSql takes. Never gets a secret.
 using LogHook = std::function<void(LogLevel, std::string_view)>;
 
 // What a dial with some connection information ran into.
@@ -46,12 +47,12 @@ struct SourceOptions {
   bool lazy = false;  // --lazy-refresh: nothing is fetched before a client needs it
   LogHook log{};
   // A DNS name stands for another instance, whose connection information is what current() gives from now on.
-  // Connections made with the earlier one still lead to the old instance. Called on the api thread, outside
-  // every lock.
+  // Connections made with the earlier one still lead to the old instance. Called on the thread of a refresh,
+  // outside every lock.
   std::function<void(const InstanceKey&)> moved{};
   std::vector<std::string> dns_servers{};  // for names of instances; see dns::Client
-  // Seams for tests; what is not set is libcurl, c-ares, real processes, the system's clocks, its randomness
-  // and a fresh key.
+  // Seams for tests, thread-safe but for random(); what is not set is libcurl, c-ares, real processes, the
+  // system's clocks, its randomness and a fresh key.
   HttpSend send{};
   DnsLookups dns{};
   RunCommand run{};
@@ -88,12 +89,14 @@ struct InstanceStatus {
 // information is there: until then, and if it cannot be had, the old one's is used.
 //
 // A refresh belongs to the entry, not to who asked: callers that stop waiting change nothing. Entries are
-// never dropped for failing, so their limiter and their memory of the last error hold whatever clients do.
+// never dropped for failing, so their limiter and their memory of the last error hold whatever clients do. Up
+// to kRefreshesAtOnce run side by side: an instance whose calls hang keeps no other one waiting.
 class CloudSql {
  public:
+  static constexpr std::size_t kRefreshesAtOnce = 8;
   using Answer = Result<InfoPtr>;
-  // Called exactly once, on the api thread and outside every lock: post to your own mailbox and return. It
-  // must not throw. After stop() it is called at once, on the caller's thread, with an error.
+  // Called exactly once, on a thread of this object's and outside every lock: post to your own mailbox and
+  // return. It must not throw. After stop() it is called at once, on the caller's thread, with an error.
   using Callback = std::function<void(Answer)>;
 
   // Reads the credential files, then starts the api thread and, beside it, the making of the key. No network
@@ -127,7 +130,9 @@ class CloudSql {
 
   // Makes the api thread look at its clocks again (a test moved them, a signal says the machine was resumed).
   void wake();
-  // Interrupts what runs (within a second), answers who waits, joins the thread. Called again it does
+  // Nothing runs, is due, or waits for an answer. For tests, whose clocks stand.
+  bool at_rest() const;
+  // Interrupts what runs (within a second), answers who waits, joins the threads. Called again it does
   // nothing.
   void stop();
 
@@ -141,8 +146,8 @@ class CloudSql {
     Error last_error;
     LogGate gate;
     InstanceStatus stats;
-    // The api thread's own: of a refresh whose certificate was refused, for the next one soon after it. A
-    // refusal costs one call, whichever of the two calls it is.
+    // The running refresh's: of the one before if its certificate was refused, soon after it. A refusal costs
+    // one call, whichever of the two calls it is.
     std::optional<ConnectSettings> settings{};
     BootTime settings_at{0};
     InstanceName settings_of{};
@@ -153,6 +158,13 @@ class CloudSql {
     InstanceKey key;
     Callback callback;
     std::uint64_t unreached;
+  };
+
+  // What a refresh makes its calls with: its own, because several run.
+  struct Means {
+    Caller caller;
+    SqlAdmin api;
+    Token admin;
   };
 
   // The outcome of a refresh, to be carried out without the lock.
@@ -170,26 +182,29 @@ class CloudSql {
   Entry& entry_of(const InstanceKey& key);
   std::string look_at_clock(Now now, BootTime until);
   std::vector<Delivery> answer_requests(Now now);
-  EntryPtr next_refresh(Now now);
+  EntryPtr next_refresh(Now now) const;
   BootTime next_wake(Now now) const;
+  std::optional<Settled> begin_refresh(const EntryPtr& entry, Now now);
   Settled settle(Entry& entry, CallResult<InfoPtr> result, Now started);
   static std::string note_failure(Entry& entry, CallFailure failure, Now now);
   std::optional<NameAnswer> answer_in_use(const InstanceKey& key, Now now) const;
   bool outdated(const InstanceKey& key, const NameAnswer& answer) const;
   std::vector<Delivery> give_up();
 
-  // On the api thread, without the lock.
+  // Without a lock: on the api thread
   void run();
-  void refresh(const EntryPtr& entry, std::unique_lock<std::mutex>& lock);
+  // and on those of the refreshes.
+  void refresh(Entry& entry, std::optional<NameAnswer> answer, Now started);
+  void conclude(const Entry& entry, Settled&& outcome);
   CallResult<InfoPtr> fetch(Entry& entry, std::optional<NameAnswer>& answer);
-  CallResult<ConnectSettings> settings_of(Entry& entry, const InstanceName& instance, const Token& admin,
-                                          const Caller& caller);
-  CallResult<ReachedInstance> reach(const InstanceKey& key, const NameAnswer* answer, const Token& admin,
-                                    const Caller& caller);
+  CallResult<ConnectSettings> settings_of(Entry& entry, const InstanceName& instance, const Means& means);
+  CallResult<ReachedInstance> reach(const InstanceKey& key, const NameAnswer* answer, const Means& means);
   CallResult<NameAnswer> ask_dns(const InstanceKey& key);
   void renamed(const std::string& name, const NameAnswer& now);
-  CallResult<const Token*> token(Scope scope, const Caller& caller);
-  void begin_key();
+  CallResult<Token> token(Scope scope, const Caller& caller);
+  void distrust(Scope scope, const Token& refused);
+  SqlAdmin api() const;
+  Status begin_key();
   Status ensure_key();
   void look_at_credentials();
   void use_quota_project();
@@ -201,7 +216,7 @@ class CloudSql {
   void log(LogLevel level, std::string_view text) const;
   static void deliver(std::vector<Delivery>&& deliveries);
 
-  // Set before the thread starts and never changed.
+  // Set before the thread starts and never changed; what is called is thread-safe.
   const LogHook log_;
   const bool lazy_;
   const bool quota_project_given_;  // by option, which wins over the credentials'
@@ -209,25 +224,30 @@ class CloudSql {
   const std::string token_info_url_;
   const std::function<void(const InstanceKey&)> moved_;
   const DnsLookups dns_;
-
-  // The api thread's own.
   HttpSend send_;
   RunCommand run_;
-  std::function<double()> random_;
+
+  std::atomic<std::uint64_t> last_epoch_{0};
+
+  // Guards what all refreshes use; taken before mutex_. Held while a token is fetched, which is how all of
+  // them get the same one, and while the key is being made.
+  mutable std::mutex means_mutex_;
   TokenCache tokens_;
   SqlAdmin api_;
-  std::map<std::string, InstanceName> google_names_;  // what the API has said of them
   std::future<tls::KeyPtr> key_making_;
-  tls::KeyPtr key_;
+  tls::KeyPtr key_;  // once made it stays, and may be read without the lock by who has seen it made
   std::string public_key_;
-  ClockWatch clock_;
   std::array<LogGate, 2> token_gates_;
   LogGate credentials_gate_;
-  std::uint64_t last_epoch_ = 0;
   bool principal_asked_ = false;
 
-  mutable std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
+  mutable std::mutex mutex_;                  // guards what follows
+  std::condition_variable changed_;           // for the api thread
+  std::condition_variable stopping_changed_;  // for refreshes between two tries
+  std::function<double()> random_;
+  ClockWatch clock_;
+  std::list<std::thread> running_, over_;             // refreshes
+  std::map<std::string, InstanceName> google_names_;  // what the API has said of them
   std::map<InstanceKey, EntryPtr> entries_;
   std::map<std::string, NameAnswer> answers_;  // what each DNS name stands for
   std::vector<Request> requests_;

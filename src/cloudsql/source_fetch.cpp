@@ -1,5 +1,4 @@
-// cloudsql/source_fetch.cpp -- one refresh, on the api thread without the lock: tokens, settings,
-// certificate.
+// cloudsql/source_fetch.cpp -- what one refresh fetches, on its thread: tokens, settings, certificate.
 #include <algorithm>
 #include <optional>
 #include <system_error>
@@ -23,7 +22,10 @@ constexpr Millis kSettingsServe = std::chrono::seconds{30};
 Caller CloudSql::caller_within(BootTime deadline) {
   Caller caller;
   caller.now = now_;
-  caller.random = [this] { return random_(); };
+  caller.random = [this] {
+    const std::lock_guard lock{mutex_};
+    return random_();
+  };
   caller.pause = [this, deadline](Millis time) { return pause(time, deadline); };
   caller.send = [this, deadline](const HttpRequest& request) -> Result<HttpResponse> {
     const Millis left = deadline - now_().boot;
@@ -43,11 +45,12 @@ Caller CloudSql::caller_within(BootTime deadline) {
 bool CloudSql::pause(Millis time, BootTime deadline) {
   if (now_().boot + time > deadline) return false;
   std::unique_lock lock{mutex_};
-  return !changed_.wait_for(lock, time, [this] { return stopped_; });
+  return !stopping_changed_.wait_for(lock, time, [this] { return stopped_; });
 }
 
-CallResult<const Token*> CloudSql::token(Scope scope, const Caller& caller) {
-  auto got = tokens_.get(scope, caller);
+CallResult<Token> CloudSql::token(Scope scope, const Caller& caller) {
+  const std::lock_guard lock{means_mutex_};
+  const auto got = tokens_.get(scope, caller);
   const Error* trouble = tokens_.trouble(scope);
   LogGate& gate = token_gates_[static_cast<std::size_t>(scope)];
   if (!trouble) gate.reset();
@@ -58,15 +61,33 @@ CallResult<const Token*> CloudSql::token(Scope scope, const Caller& caller) {
       line += ". " + std::string{advice};
     log(LogLevel::Warning, line);
   }
-  return got;
+  if (!got) return tl::unexpected(got.error());
+  return (*got)->copy();
+}
+
+void CloudSql::distrust(Scope scope, const Token& refused) {
+  const std::lock_guard lock{means_mutex_};
+  tokens_.distrust(scope, refused);
+}
+
+SqlAdmin CloudSql::api() const {
+  const std::lock_guard lock{means_mutex_};
+  return api_;
 }
 
 // The key takes as long as a call or two: it is made while the first ones are under way.
-void CloudSql::begin_key() {
-  if (!key_ && !key_making_.valid()) key_making_ = std::async(std::launch::async, make_client_key);
+Status CloudSql::begin_key() {
+  const std::lock_guard lock{means_mutex_};
+  try {
+    if (!key_ && !key_making_.valid()) key_making_ = std::async(std::launch::async, make_client_key);
+  } catch (const std::system_error& e) {
+    return fail(Errc::Limit, "no thread for the making of the key", e.code().value(), "threads");
+  }
+  return {};
 }
 
 Status CloudSql::ensure_key() {
+  const std::lock_guard lock{means_mutex_};
   if (!key_ && key_making_.valid()) key_ = key_making_.get();
   if (key_ && public_key_.empty()) public_key_ = public_key_pem(key_.get());
   if (key_ && !public_key_.empty()) return {};
@@ -74,14 +95,17 @@ Status CloudSql::ensure_key() {
 }
 
 CallResult<ConnectSettings> CloudSql::settings_of(Entry& entry, const InstanceName& instance,
-                                                  const Token& admin, const Caller& caller) {
+                                                  const Means& means) {
   if (auto kept = std::exchange(entry.settings, std::nullopt);
       kept && entry.settings_of == instance && now_().boot - entry.settings_at < kSettingsServe)
     return std::move(*kept);
-  auto settings = api_.connect_settings(instance, admin, caller);
+  auto settings = means.api.connect_settings(instance, means.admin, means.caller);
   if (!settings) {
-    google_names_.clear();
-    if (settings.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+    {
+      const std::lock_guard lock{mutex_};
+      google_names_.clear();
+    }
+    if (settings.error().error.sys == kUnauthorized) distrust(Scope::Admin, means.admin);
   }
   entry.settings_at = now_().boot;
   entry.settings_of = instance;
@@ -91,41 +115,38 @@ CallResult<ConnectSettings> CloudSql::settings_of(Entry& entry, const InstanceNa
 CallResult<InfoPtr> CloudSql::fetch(Entry& entry, std::optional<NameAnswer>& answer) {
   const InstanceKey& key = entry.key;
   const Caller caller = caller_within(now_().boot + kRefreshBudget);
-  try {
-    begin_key();
-  } catch (const std::system_error& e) {
-    return tl::unexpected(
-        unusable(Error{Errc::Limit, e.code().value(), "no thread for the making of the key", "threads"}, ""));
-  }
+  if (auto begun = begin_key(); !begun) return tl::unexpected(unusable(std::move(begun.error()), ""));
   look_at_credentials();
   if (!key.dns_name.empty() && !answer) {
     auto asked = ask_dns(key);
     if (!asked) return tl::unexpected(std::move(asked.error()));
     answer = std::move(*asked);
   }
-  const auto admin = token(Scope::Admin, caller);
-  if (!admin) return tl::unexpected(admin.error());
-  auto reached = reach(key, answer ? &*answer : nullptr, **admin, caller);
+  auto admin = token(Scope::Admin, caller);
+  if (!admin) return tl::unexpected(std::move(admin.error()));
+  const Means means{caller, api(), std::move(*admin)};
+  auto reached = reach(key, answer ? &*answer : nullptr, means);
   if (!reached) {
-    if (reached.error().error.sys == kUnauthorized) tokens_.distrust(Scope::Admin);
+    if (reached.error().error.sys == kUnauthorized) distrust(Scope::Admin, means.admin);
     return tl::unexpected(std::move(reached.error()));
   }
   // The settings first: a refusal of both calls costs one.
-  auto settings = settings_of(entry, reached->instance, **admin, caller);
+  auto settings = settings_of(entry, reached->instance, means);
   if (!settings) return tl::unexpected(std::move(settings.error()));
-  const Token* login = nullptr;
+  std::optional<Token> login;
   if (key.iam) {
-    const auto got = token(Scope::Login, caller);
-    if (!got) return tl::unexpected(got.error());
-    login = *got;
+    auto got = token(Scope::Login, caller);
+    if (!got) return tl::unexpected(std::move(got.error()));
+    login = std::move(*got);
   }
   if (auto ok = ensure_key(); !ok) return tl::unexpected(unusable(std::move(ok.error()), ""));
-  const auto pem = api_.ephemeral_cert(reached->instance, public_key_, **admin, login, caller);
+  const auto pem = means.api.ephemeral_cert(reached->instance, public_key_, means.admin,
+                                            login ? &*login : nullptr, caller);
   if (!pem) {
     // Which of the two tokens was refused is not said.
     if (pem.error().error.sys == kUnauthorized) {
-      tokens_.distrust(Scope::Admin);
-      if (login) tokens_.distrust(Scope::Login);
+      distrust(Scope::Admin, means.admin);
+      if (login) distrust(Scope::Login, *login);
     }
     entry.settings = std::move(*settings);
     return tl::unexpected(pem.error());
@@ -138,6 +159,7 @@ CallResult<InfoPtr> CloudSql::fetch(Entry& entry, std::optional<NameAnswer>& ans
 }
 
 void CloudSql::look_at_credentials() {
+  const std::lock_guard shared{means_mutex_};
   const std::string before = tokens_.credentials().principal;
   const auto reread = tokens_.reread();
   if (!reread) {
@@ -174,7 +196,9 @@ void CloudSql::set_principal(const std::string& name) {
       "the principal is " + name + "; its PostgreSQL role for IAM logins is " + role_name(name));
 }
 
+// Others that want a token meanwhile wait for it: once, and 5 s at most.
 void CloudSql::learn_principal() {
+  const std::lock_guard lock{means_mutex_};
   if (principal_asked_ || !tokens_.credentials().principal.empty()) return;
   principal_asked_ = true;
   const Caller caller = caller_within(now_().boot + std::chrono::seconds{5});

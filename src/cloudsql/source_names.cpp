@@ -45,15 +45,19 @@ CallResult<NameAnswer> CloudSql::ask_dns(const InstanceKey& key) {
 }
 
 CallResult<ReachedInstance> CloudSql::reach(const InstanceKey& key, const NameAnswer* answer,
-                                            const Token& admin, const Caller& caller) {
+                                            const Means& means) {
   if (!answer) return ReachedInstance{key.instance};
   if (const auto* instance = std::get_if<InstanceName>(&answer->target))
     return ReachedInstance{*instance, answer->host};
   const auto& google = std::get<GoogleName>(answer->target);
-  const auto known = google_names_.find(google.name);
-  if (known != google_names_.end()) return ReachedInstance{known->second, answer->host};
-  auto found = api_.resolve(google, admin, caller);
+  {
+    const std::lock_guard lock{mutex_};
+    const auto known = google_names_.find(google.name);
+    if (known != google_names_.end()) return ReachedInstance{known->second, answer->host};
+  }
+  auto found = means.api.resolve(google, means.admin, means.caller);
   if (!found) return tl::unexpected(std::move(found.error()));
+  const std::lock_guard lock{mutex_};
   google_names_.insert_or_assign(google.name, *found);
   return ReachedInstance{std::move(*found), answer->host};
 }

@@ -1,5 +1,5 @@
-// cloudsql/subject_token.h -- what an external account shows to Google's STS (cloudsql.md §5.4 d). Blocking,
-// on the api thread; nothing is cached.
+// cloudsql/subject_token.h -- what an external account shows to Google's STS (cloudsql.md §5.4 d). Blocking;
+// nothing is cached.
 #pragma once
 #include <memory>
 #include <string>

@@ -21,7 +21,7 @@ CallResult<Token> fetch_token(Credentials& credentials, Scope scope, const Calle
 // and up to a tenth of that earlier still by `u` in [0,1).
 WallTime renew_from(WallTime fetched, WallTime expires, double u) noexcept;
 
-// One source's tokens, one a scope. Owned by the api thread, which makes every fetch single-flight.
+// One source's tokens, one a scope. One thread at a time, which makes every fetch single-flight.
 class TokenCache {
  public:
   // Reads the credentials anew, from whatever named them at start.
@@ -41,8 +41,8 @@ class TokenCache {
   // tries again.
   std::optional<Status> reread();
 
-  // The API refused the token: the next get() fetches another.
-  void distrust(Scope scope) noexcept { slots_[index(scope)].renew_from = WallTime::min(); }
+  // The API refused the token `refused`: the next get() fetches another, unless that has happened already.
+  void distrust(Scope scope, const Token& refused) noexcept;
 
   // Why the last renewal failed although get() gave a token; nullptr if it did not.
   const Error* trouble(Scope scope) const noexcept;

@@ -66,6 +66,11 @@ std::optional<Status> TokenCache::reread() {
   return Status{};
 }
 
+void TokenCache::distrust(Scope scope, const Token& refused) noexcept {
+  Slot& slot = slots_[index(scope)];
+  if (slot.token && slot.token->text.view() == refused.text.view()) slot.renew_from = WallTime::min();
+}
+
 const Error* TokenCache::trouble(Scope scope) const noexcept {
   const auto& failure = slots_[index(scope)].failure;
   return failure ? &failure->error : nullptr;

@@ -74,6 +74,55 @@ TEST_F(Source, AThousandWaitersCostOneRefresh) {
   EXPECT_EQ(google_.count("sql/v1beta4"), 2U);
 }
 
+// Calls for these instances are answered when the gate is opened.
+class Hanging : public Source {
+ protected:
+  void hang(const std::string& part) {
+    google_.set_fault([part, open = open_](const Call& call) -> std::optional<Result<HttpResponse>> {
+      if (call.url.find(part) != std::string::npos) open.wait();
+      return std::nullopt;
+    });
+  }
+  ~Hanging() override {
+    if (!opened_) gate_.set_value();
+  }
+  void open() {
+    opened_ = true;
+    gate_.set_value();
+  }
+
+ private:
+  std::promise<void> gate_;
+  const std::shared_future<void> open_ = gate_.get_future().share();
+  bool opened_ = false;
+};
+
+TEST_F(Hanging, AnInstanceWhoseCallsHangKeepsNoOtherWaiting) {
+  hang("instances/i/connectSettings");
+  auto hanging = ask(key_);
+  google_.wait_for("instances/i/connectSettings", 1);
+  EXPECT_TRUE(fetch(other_));
+  EXPECT_TRUE(fetch(other_)) << "nor who asks for what is there";
+  EXPECT_EQ(hanging.wait_for(0s), std::future_status::timeout);
+  EXPECT_EQ(google_.count("/token"), 1U) << "they share the token";
+  source_->report_dial_failure(other_, source_->current(other_)->epoch, DialFailure::Certificate);
+  google_.wait_for("instances/other:generateEphemeralCert", 2);  // and it is renewed meanwhile
+  open();
+  EXPECT_TRUE(hanging.get());
+}
+
+TEST_F(Hanging, SoManyRefreshesRunAtOnceAndNoMore) {
+  hang("/connectSettings");
+  std::vector<std::future<CloudSql::Answer>> answers;
+  for (std::size_t i = 0; i < 2 * CloudSql::kRefreshesAtOnce; ++i)
+    answers.push_back(ask({{"p", "us-central1", "n" + std::to_string(i)}, false}));
+  google_.wait_for("/connectSettings", CloudSql::kRefreshesAtOnce);
+  for (int i = 0; i < 100; ++i) pass(1ms);  // the api thread looks again
+  EXPECT_EQ(google_.count("/connectSettings"), CloudSql::kRefreshesAtOnce);
+  open();
+  for (auto& answer : answers) EXPECT_TRUE(answer.get());
+}
+
 class LazySource : public Source {
  protected:
   LazySource() : Source(true) {}
@@ -107,7 +156,7 @@ TEST_F(Source, RefreshesAheadOfTheEndWithoutBeingAsked) {
   google_.wait_for(":generateEphemeralCert", 1);
   const InfoPtr first = fetch(key_);
   pass(57min);
-  google_.wait_for(":generateEphemeralCert", 2);
+  settle();
   const InfoPtr second = fetch(key_);
   EXPECT_GT(second->epoch, first->epoch);
   EXPECT_GT(second->expires, first->expires);
@@ -224,7 +273,8 @@ TEST_F(Source, StopAnswersEverybodyAndLaterCallersAtOnce) {
     return std::nullopt;
   });
   std::vector<std::future<CloudSql::Answer>> answers;
-  for (int i = 0; i < 10; ++i) answers.push_back(ask(i % 2 == 0 ? key_ : other_));
+  for (std::size_t i = 0; i < 2 * CloudSql::kRefreshesAtOnce; ++i)
+    answers.push_back(ask({{"p", "us-central1", "n" + std::to_string(i)}, false}));
   google_.wait_for("/token", 1);
   std::thread stopper{[this] { source_->stop(); }};
   // Once it is stopping an answer is there before request() returns.
@@ -244,7 +294,7 @@ TEST_F(Source, StopAnswersEverybodyAndLaterCallersAtOnce) {
     const auto got = answer.get();
     stopped += !got && got.error().reason == "stopped" ? 1 : 0;
   }
-  EXPECT_GE(stopped, 5U) << "those of the instance whose refresh never began";
+  EXPECT_GE(stopped, CloudSql::kRefreshesAtOnce) << "those of instances whose refresh never began";
   source_->stop();
 }
 

@@ -61,10 +61,14 @@ TEST_F(Tokens, AFailedRenewalKeepsTheOldOneAndBacksOff) {
 
 TEST_F(Tokens, ADistrustedOneIsReplaced) {
   TokenCache cache{metadata()};
-  ASSERT_TRUE(cache.get(Scope::Admin, caller_.caller));
-  cache.distrust(Scope::Admin);
+  const auto first = cache.get(Scope::Admin, caller_.caller);
+  ASSERT_TRUE(first);
+  const auto refused = (*first)->copy();
+  cache.distrust(Scope::Admin, refused);
   EXPECT_EQ((*cache.get(Scope::Admin, caller_.caller))->text.view(), "admin-2");
-  EXPECT_EQ((*cache.get(Scope::Admin, caller_.caller))->text.view(), "admin-2");
+  cache.distrust(Scope::Admin, refused);
+  EXPECT_EQ((*cache.get(Scope::Admin, caller_.caller))->text.view(), "admin-2")
+      << "another is in use already";
 }
 
 class Reread : public Tokens {
