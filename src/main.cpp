@@ -9,6 +9,7 @@
 #include "src/base/log.h"
 #include "src/check/check.h"
 #include "src/cli/parse.h"
+#include "src/cloudsql/command.h"
 #include "src/commands/commands.h"
 
 namespace {
@@ -51,6 +52,7 @@ int main(int argc, char** argv) {
   app::App app(std::move(*run), cli::process_inputs(cli::Files::Regular));
   if (auto started = app.start(); !started) {
     log::error("The proxy has encountered a terminal error: " + started.error().what);
+    cloudsql::end_commands();
     log::stop();
     ::_exit(1);  // threads of ours may still be about to start; nothing is served yet
   }

@@ -7,6 +7,7 @@
 #include "conf/units.h"
 #include "src/app/app.h"
 #include "src/base/log.h"
+#include "src/cloudsql/command.h"
 
 namespace sidepool::app {
 
@@ -94,6 +95,7 @@ void App::cut() {
   for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Cut});
   const auto until = steady_now() + kCutAtMost;
   while (clients() > 0 && steady_now() < until) ::usleep(2000);
+  cloudsql::end_commands();
   log::stop(std::chrono::milliseconds(200));
   ::_exit(exit_code_);
 }

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -74,8 +75,21 @@ std::vector<std::string> environment_with(const std::vector<std::string>& more) 
   return out;
 }
 
+// The process groups of this process's commands.
+struct Groups {
+  std::mutex mutex;  // guards what follows
+  std::vector<pid_t> running;
+  bool ended = false;
+};
+Groups& groups() {
+  static Groups all;
+  return all;
+}
+
 // 0, or errno.
 int spawn(const Command& command, int out, int err, pid_t& pid) {
+  const std::lock_guard lock{groups().mutex};
+  if (groups().ended) return ECANCELED;
   SpawnPlan plan;
   sigset_t none;
   sigset_t all;
@@ -94,6 +108,7 @@ int spawn(const Command& command, int out, int err, pid_t& pid) {
   const int code = ::posix_spawn(&pid, command.argv[0].c_str(), &plan.actions, &plan.attributes,
                                  pointers(command.argv).data(), pointers(environment).data());
   for (std::string& line : environment) wipe(line);
+  if (code == 0) groups().running.push_back(pid);
   return code;
 }
 
@@ -101,7 +116,7 @@ int spawn(const Command& command, int out, int err, pid_t& pid) {
 // group is killed.
 class Child {
  public:
-  explicit Child(pid_t pid) : pid_(pid) {}
+  explicit Child(pid_t pid) : pid_(pid) {}  // which groups() knows
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child() { static_cast<void>(end()); }
@@ -116,6 +131,10 @@ class Child {
   int end() {
     if (pid_ < 0) return 0;
     ::kill(-pid_, SIGKILL);
+    {
+      const std::lock_guard lock{groups().mutex};
+      std::erase(groups().running, pid_);
+    }
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0)
       if (errno != EINTR) {
@@ -210,6 +229,12 @@ Result<CommandOutput> run_command(const Command& command, const std::atomic<bool
   output.out = SecretText{std::move(text)};
   if (trouble) return fail(trouble->code, command.argv[0] + trouble->what, 0, trouble->reason);
   return output;
+}
+
+void end_commands() noexcept {
+  const std::lock_guard lock{groups().mutex};
+  groups().ended = true;
+  for (const pid_t group : groups().running) ::kill(-group, SIGKILL);
 }
 
 std::string find_program(const std::string& name, const std::string& path) {

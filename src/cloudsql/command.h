@@ -31,6 +31,9 @@ using RunCommand = std::function<Result<CommandOutput>(const Command&)>;
 // left of the group when this returns has been killed. `stopping` ends it within a quarter of a second.
 Result<CommandOutput> run_command(const Command& command, const std::atomic<bool>& stopping);
 
+// For the end of the process: kills what runs, and whatever would run is not started any more. Any thread.
+void end_commands() noexcept;
+
 // Where `name` is: itself if it has a '/', else the first executable file in the absolute folders of `path`
 // (a relative one would make the program depend on where sidepool was started). Empty if there is none.
 std::string find_program(const std::string& name, const std::string& path);

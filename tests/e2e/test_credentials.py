@@ -1,6 +1,7 @@
 """tests/e2e/test_credentials.py -- every kind of credential of cloudsql.md 5, and that no secret gets out."""
 import json
 import os
+import signal
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -310,6 +311,19 @@ def test_gcloud(emulator, tmp_path):
         assert calls_to_the_api(emulator) == {HUMAN}
         service.wait_line(principal_line(HUMAN, HUMAN))
         assert emulator.count("tokeninfo") == 0, "gcloud has said it"
+
+
+def test_gcloud_does_not_outlive_us(tmp_path):
+    seen = tmp_path / "pid"
+    program = tmp_path / "gcloud"
+    program.write_text(f"#!/bin/sh\necho $$ > {seen}.new\nmv {seen}.new {seen}\nexec sleep 1000\n")
+    program.chmod(0o755)
+    with Proxy(["--gcloud-auth", "--sqladmin-api-endpoint", "http://127.0.0.1:1", "--port", str(free_port()), NAME],
+               env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as proxy:
+        eventually(seen.exists, "it runs")
+        proxy.send_signal(signal.SIGTERM)
+        assert proxy.wait() == 143
+    eventually(lambda: not os.path.exists(f"/proc/{seen.read_text().strip()}/exe"), "it has gone with us")
 
 
 def test_gcloud_that_fails_is_quoted(emulator, tmp_path):
