@@ -118,13 +118,13 @@ std::string format_duration(nanoseconds duration) {
   // Unsigned, because the smallest value has no positive twin.
   std::uint64_t rest = static_cast<std::uint64_t>(duration.count());
   if (duration.count() < 0) rest = 0 - rest;
-  constexpr std::array<Unit, 6> units{{{"h", 3'600'000'000'000},
-                                       {"m", 60'000'000'000},
-                                       {"s", 1'000'000'000},
-                                       {"ms", 1'000'000},
-                                       {"us", 1'000},
-                                       {"ns", 1}}};
-  for (const Unit& unit : units) {
+  constexpr std::array<Unit, 6> kUnits{{{"h", 3'600'000'000'000},
+                                        {"m", 60'000'000'000},
+                                        {"s", 1'000'000'000},
+                                        {"ms", 1'000'000},
+                                        {"us", 1'000},
+                                        {"ns", 1}}};
+  for (const Unit& unit : kUnits) {
     if (rest >= unit.factor) text.append(std::to_string(rest / unit.factor)).append(unit.name);
     rest %= unit.factor;
   }
