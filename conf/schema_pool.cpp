@@ -138,8 +138,9 @@ constexpr Key kKeys[] = {
     {.name = "max_cancels",
      .field = field<&PoolConfig::max_cancels>,
      .reload = Reload::Now,
-     .help = "Cancel requests on their way to the upstream at a time. They are short connections beside the "
-             "pool's.",
+     .help =
+         "Cancel requests on their way to the upstream at a time; more wait for their turn. They are short "
+         "connections beside the pool's.",
      .range = {1, 10'000}},
     {.name = "max_prepared_statements",
      .field = field<&PoolConfig::max_prepared_statements>,

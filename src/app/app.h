@@ -93,6 +93,7 @@ class App {
   void cut();
   std::uint32_t clients() const { return shared_.clients.load(); }
   bool transactions_open() const;
+  bool cancels_something() const;
 
   const std::shared_ptr<const conf::Config>& config() const { return config_; }
   admin::Health health();

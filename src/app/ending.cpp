@@ -86,6 +86,11 @@ void App::drain_step() {
   loop_->arm_after(drain_, kDrainStep);
 }
 
+bool App::cancels_something() const {
+  return std::any_of(shared_.upstreams.begin(), shared_.upstreams.end(),
+                     [](const auto& up) { return !up->cancels.empty(); });
+}
+
 // Idle clients are told, running work is cancelled; then the process ends.
 void App::cut() {
   if (ending_ == Ending::Cutting) return;
@@ -94,7 +99,7 @@ void App::cut() {
   for (auto& d : doors_) d->listener->close();
   for (auto& w : workers_) w->post(worker::Stop{worker::StopStep::Cut});
   const auto until = steady_now() + kCutAtMost;
-  while (clients() > 0 && steady_now() < until) ::usleep(2000);
+  while ((clients() > 0 || cancels_something()) && steady_now() < until) ::usleep(2000);
   cloudsql::end_commands();
   log::stop(std::chrono::milliseconds(200));
   ::_exit(exit_code_);

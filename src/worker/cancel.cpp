@@ -2,6 +2,7 @@
 #include "src/worker/cancel.h"
 
 #include "protocol/encode.h"
+#include "src/base/log.h"
 #include "src/worker/client.h"
 #include "src/worker/dial_result.h"
 
@@ -11,25 +12,34 @@ CancelConnection::CancelConnection(Worker& worker, const Server& server,
                                    std::optional<pool::SessionId> session, io::Stream requester)
     : worker_(worker),
       upstream_(*server.upstream),
+      server_(server.id),
       endpoint_(server.endpoint),
       session_(session),
       requester_(std::move(requester)),
       dialer_(worker.loop(), *worker.shared().resolver, *this),
       timer_(&CancelConnection::on_timer) {
   protocol::cancel_request(request_, server.state.backend_pid, server.cancel_key);
-  ++upstream_.cancels;
 }
 
-CancelConnection::~CancelConnection() {
-  --upstream_.cancels;
-  watch_.stop();
-}
+CancelConnection::~CancelConnection() { watch_.stop(); }
 
 void CancelConnection::start() {
-  const auto& conf = worker_.local(upstream_).conf->pool;
-  if (upstream_.cancels.load() > conf.max_cancels)
-    return over(true);  // nothing was sent, the server is as it was
-  worker_.loop().arm_after(timer_, conf.cancel_timeout);
+  waiting_ = !upstream_.cancels.enter(worker_.number(), worker_.local(upstream_).conf->pool.max_cancels);
+  if (!waiting_) return begin();
+  static log::Limiter limiter(std::chrono::seconds(60));
+  if (const auto more = limiter.pass(steady_now()))
+    log::warn("cancel requests wait for each other (max_cancels)",
+              {{"upstream", upstream_.name}, {"left_out", *more}});
+}
+
+void CancelConnection::on_turn() {
+  waiting_ = false;
+  if (!session_ && !worker_.closes(server_)) return over(true);  // it has ended by itself
+  begin();
+}
+
+void CancelConnection::begin() {
+  worker_.loop().arm_after(timer_, worker_.local(upstream_).conf->pool.cancel_timeout);
   find_way();
 }
 

@@ -18,8 +18,15 @@ class CancelConnection final : private upstream::Dialer::Owner {
                    io::Stream requester);
   ~CancelConnection();
   void start();
+  // It has waited for this.
+  void on_turn();
+  // Its turn has not come yet.
+  bool waiting() const noexcept { return waiting_; }
+  pool::ServerId server() const noexcept { return server_; }
+  Upstream& upstream() const noexcept { return upstream_; }
 
  private:
+  void begin();
   void find_way();
   void on_route(Result<upstream::Route> route);
   void on_connected(upstream::Dialer& dialer, upstream::Connected connected) noexcept override;
@@ -32,6 +39,7 @@ class CancelConnection final : private upstream::Dialer::Owner {
 
   Worker& worker_;
   Upstream& upstream_;
+  const pool::ServerId server_;
   const upstream::Endpoint endpoint_;
   std::optional<pool::SessionId> session_;
   io::Stream requester_;
@@ -43,6 +51,7 @@ class CancelConnection final : private upstream::Dialer::Owner {
   std::uint64_t epoch_ = 0;
   protocol::Buffer request_, out_;
   std::size_t sent_ = 0;
+  bool waiting_ = false;
   bool retried_ = false;  // with a new certificate
   bool over_ = false;
 };

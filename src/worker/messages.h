@@ -56,6 +56,9 @@ struct CancelRequested {  // for a client of this worker; the connection stays o
   protocol::Buffer key;
   io::Stream stream;
 };
+struct CancelTurn {  // of the first CancelRequest for this upstream that waits on this worker
+  std::uint16_t upstream;
+};
 struct InstanceInfo {  // the answer to a request to the api thread
   std::uint64_t request;
   Result<cloudsql::InfoPtr> answer;
@@ -78,7 +81,7 @@ enum class StopStep : std::uint8_t {
 struct Stop {
   StopStep step;
 };
-using Message = std::variant<NewClient, GiveServer, BrokerOrder, PollBroker, CancelRequested, InstanceInfo,
-                             WaiterError, RetireServers, ConfigChanged, Stop>;
+using Message = std::variant<NewClient, GiveServer, BrokerOrder, PollBroker, CancelRequested, CancelTurn,
+                             InstanceInfo, WaiterError, RetireServers, ConfigChanged, Stop>;
 
 }  // namespace sidepool::worker

@@ -17,6 +17,7 @@
 #include "src/metrics/registry.h"
 #include "src/tls/context.h"
 #include "src/upstream/attempt.h"
+#include "src/worker/cancel_queue.h"
 #include "src/worker/failed_peers.h"
 #include "src/worker/remembered.h"
 #include "src/worker/startup_sets.h"
@@ -63,7 +64,7 @@ class Upstream {
   const std::string name;
   pool::Broker broker;
   metrics::UpstreamMetrics& metrics;
-  std::atomic<std::uint32_t> cancels{0};  // cancel connections in flight
+  CancelQueue cancels;
   FailedPeers failed_peers;
   struct {
     std::mutex mutex;

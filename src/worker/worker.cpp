@@ -17,9 +17,6 @@ namespace {
 constexpr std::size_t kScratch = 65536, kAside = 16384;
 // Slots are numbered in the cancel key.
 constexpr std::uint32_t kMostClients = 1U << CancelKey::kSlotBits;
-// A wrong cancel key costs its sender a connection for this long once there are too many of them.
-constexpr Duration kGuessCosts = std::chrono::seconds(1);
-constexpr std::size_t kMostGuesses = 64;
 
 // Whether servers opened under `old` are not what this upstream's would be now.
 bool servers_differ(const conf::Config& old, const conf::Upstream& now) {
@@ -120,33 +117,6 @@ void Worker::on_message(BrokerOrder&& m) {
 
 void Worker::on_message(PollBroker&& m) { arm_poll(m.upstream, m.when); }
 
-void Worker::on_message(CancelRequested&& m) {
-  --shared_.clients;
-  const auto slot = m.pid & ((1U << CancelKey::kSlotBits) - 1);
-  auto* client = clients_.find_slot(slot);
-  if (!client || !client->matches(m.key)) return wrong_key(std::move(m.stream));
-  client->on_cancel_request(std::move(m.stream));
-}
-
-// Only mismatches are limited: a right key is never delayed (product.md §5, Cancel).
-void Worker::wrong_key(io::Stream guesser) {
-  static log::Limiter limiter(std::chrono::seconds(60));
-  if (const auto n = limiter.pass(steady_now())) {
-    log::warn("cancel request with a wrong key", {{"left_out", *n}});
-  }
-  const auto now = loop_->now();
-  if (now - mismatch_second_ >= std::chrono::seconds(1)) mismatch_second_ = now, mismatches_ = 0;
-  if (++mismatches_ <= config_->server.cancel_mismatch_rate) return;
-  if (guesses_.size() >= kMostGuesses) guesses_.pop_front();
-  guesses_.push_back({std::move(guesser), now + kGuessCosts});
-  if (!guess_timer_.armed()) loop_->arm(guess_timer_, guesses_.front().until);
-}
-
-void Worker::let_guesses_go() noexcept {
-  while (!guesses_.empty() && guesses_.front().until <= loop_->now()) guesses_.pop_front();
-  if (!guesses_.empty()) loop_->arm(guess_timer_, guesses_.front().until);
-}
-
 void Worker::on_message(InstanceInfo&& m) {
   const auto at = route_requests_.find(m.request);
   if (at == route_requests_.end()) return;
@@ -229,27 +199,6 @@ const conf::User* Worker::configured_user(std::string_view user, std::string_vie
   return found;
 }
 
-void Worker::route_cancel(CancelRequested request) {
-  const auto worker = request.pid >> CancelKey::kSlotBits & ((1U << CancelKey::kWorkerBits) - 1);
-  const bool ours = (request.pid & CancelKey::kMark) != 0 && worker < shared_.workers.size();
-  if (!ours) return;
-  ++shared_.clients;  // on its way between two workers it is a socket like any other
-  shared_.workers[worker]->post(std::move(request));
-}
-
-void Worker::cancel(const Server& server, std::optional<pool::SessionId> session, io::Stream requester) {
-  if (server.cancel_key.empty()) {
-    if (session) cancel_over(*session, false);
-    return;
-  }
-  cancels_.push_back(std::make_unique<CancelConnection>(*this, server, session, std::move(requester)));
-  cancels_.back()->start();
-}
-
-void Worker::cancel_over(pool::SessionId session, bool server_unfit) {
-  later_.push_back({server_unfit ? Later::What::CancelFailed : Later::What::CancelDone, session, {}});
-}
-
 void Worker::do_later(const Later& l) {
   auto* client = find(l.session);
   if (!client) return;
@@ -292,7 +241,9 @@ void Worker::settle() {
       openers_.remove_if([o](const auto& p) { return p.get() == o; });
     }
     for (auto* c : std::exchange(cancels_done_, {})) {
+      auto& up = c->upstream();
       cancels_.remove_if([c](const auto& p) { return p.get() == c; });
+      pass_cancel_turn(up);
     }
     std::exchange(buried_, {}).clear();
     for (const auto key : std::exchange(disposed_, {})) {

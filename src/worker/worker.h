@@ -158,6 +158,8 @@ class Worker {
   void carry_out(Upstream& upstream, pool::Orders& orders);
   void opener_done(Opener& opener);
   void cancel_done(CancelConnection& c);
+  // It was given up, and its connection has not ended.
+  bool closes(pool::ServerId server) const noexcept { return closing_.contains(server); }
 
   // Has the upstream's broker do what has become due.
   void poll(std::uint16_t upstream) noexcept;
@@ -188,6 +190,7 @@ class Worker {
   void on_message(BrokerOrder&& m);
   void on_message(PollBroker&& m);
   void on_message(CancelRequested&& m);
+  void on_message(CancelTurn&& m);
   void on_message(InstanceInfo&& m);
   void on_message(WaiterError&& m);
   void on_message(RetireServers&& m);
@@ -207,6 +210,8 @@ class Worker {
   void idle_died(std::unique_ptr<Server> server);
   void closed(Server& server);
   void do_later(const Later& l);
+  void pass_cancel_turn(Upstream& up);
+  bool waits_for_cancel(pool::ServerId server) const noexcept;
   void wrong_key(io::Stream guesser);
   void let_guesses_go() noexcept;
   static void retire_servers(Upstream& upstream, pool::Orders& out);

@@ -139,6 +139,8 @@ void Worker::begin_close(std::unique_ptr<Server> server, bool say_terminate) {
 
 void Worker::on_close_timeout(Server& server) noexcept {
   const Turn turn(*this);
+  if (waits_for_cancel(server.id))  // it runs on until that has come
+    return loop_->arm_after(server.timer, local(*server.upstream).conf->pool.server_close_timeout);
   log::debug("a server did not close its connection in time", {{"upstream", server.upstream->name}});
   closed(server);
 }

@@ -13,6 +13,7 @@ import time
 
 import psycopg2
 import psycopg2.extensions
+import psycopg2.extras
 import pytest
 
 from lib.pooler import Pooler, application_database, libpq_environment
@@ -60,6 +61,45 @@ def cancelled_by(postgres, connection, text, cancel, fetch=True):
         eventually(lambda: active(postgres, text) == 1, "PostgreSQL runs it")
         cancel()
         return future.result(timeout=30)
+
+
+@pytest.fixture
+def crowd(postgres):
+    """A Pooler that sends one cancel at a time, and eight clients whose queries run."""
+    with Pooler(postgres, {"size": 8, "max_cancels": 1}, {"workers": 2}) as running:
+        clients = [running.connect(async_=True) for _ in range(8)]
+        cursors = []  # without it what a connection runs is lost
+        for client in clients:
+            psycopg2.extras.wait_select(client)
+            cursors.append(client.cursor())
+            cursors[-1].execute("begin")  # outside of a block what a client has left is carried out to its end
+            psycopg2.extras.wait_select(client)
+            cursors[-1].execute(LONG)
+        eventually(lambda: active(postgres, LONG) == 8, "PostgreSQL runs them")
+        yield running, clients
+        for client in clients:
+            client.close()
+
+
+def test_clients_that_die_together_leave_nothing_running(postgres, crowd):
+    pooler, clients = crowd
+    os.kill(pooler.process.pid, signal.SIGSTOP)
+    for client in clients:
+        socket.socket(fileno=os.dup(client.fileno())).shutdown(socket.SHUT_RDWR)
+    os.kill(pooler.process.pid, signal.SIGCONT)
+    eventually(lambda: active(postgres, LONG) == 0, "their queries have been cancelled")
+    with pooler.connect() as connection:
+        assert value(connection, "select 1") == 1
+
+
+def test_every_cancel_request_is_carried_out(postgres, crowd):
+    _, clients = crowd
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda client: client.cancel(), clients))
+    for client in clients:
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            psycopg2.extras.wait_select(client)
+    assert active(postgres, LONG) == 0
 
 
 def value(connection, text):

@@ -186,6 +186,16 @@ def test_waiting_clients_do_not_keep_it(postgres):
         assert last_words(waiting) == ["57P01"] and last_words(holder) == ["57P01"]
 
 
+def test_all_that_runs_is_cancelled_and_be_it_one_by_one(postgres):
+    with Ending(postgres, delay="0s", workers=2, size=8, max_cancels=1) as pooler:
+        clients = [raw.login(pooler)[0] for _ in range(8)]
+        for w in clients:
+            w.send(wire.query("select pg_sleep(60)"))
+        eventually(lambda: running(postgres) == 8, "PostgreSQL runs them")
+        assert pooler.end()[0] == 143
+        eventually(lambda: running(postgres) == 0, "their queries have been cancelled")
+
+
 def test_pass_through_clients_do_not_keep_it(postgres):
     with Ending(postgres, mode="none") as pooler:
         asked, kind, _ = raw.ask(pooler)
