@@ -53,10 +53,10 @@ Release Broker::opened(ServerId server, WorkerId worker, std::uint64_t state, Ti
   Lock lock(mutex_);
   return core_->opened(server, worker, state, now, orders);
 }
-void Broker::open_failed(ServerId server, OpenError error, bool peer_closed, Time now, std::uint64_t random,
-                         Orders& orders) {
+std::vector<Waiter> Broker::open_failed(ServerId server, OpenError error, bool peer_closed, Time now,
+                                        std::uint64_t random, Orders& orders) {
   Lock lock(mutex_);
-  core_->open_failed(server, std::move(error), peer_closed, now, random, orders);
+  return core_->open_failed(server, std::move(error), peer_closed, now, random, orders);
 }
 Release Broker::release(ServerId server, WorkerId worker, Condition condition, std::uint64_t state, Time now,
                         Orders& orders) {

@@ -86,8 +86,7 @@ class Broker {
   // The client no longer wants to wait; also for queued logins. False: a server or slot (HandTo, GrantSlot,
   // LookAgain) is on its way or was delivered; the session's worker gives it back on arrival.
   bool cancel(Ticket ticket, Time now, Orders& orders);
-  // Takes all clients (not logins) out of the queue, for an error to each: logins are Refused by the
-  // database.
+  // Takes all clients (not logins) out of the queue, for an error to each.
   std::vector<Waiter> fail_waiters(PoolId pool, Time now, Orders& orders);
 
   // ---- Servers.
@@ -96,9 +95,11 @@ class Broker {
   Release opened(ServerId server, WorkerId worker, std::uint64_t state, Time now, Orders& orders);
   // The OpenOne order failed. Starts or lengthens the pool's back-off: nothing is opened until then, poll()
   // goes on. `peer_closed`: nothing is left of the connection; otherwise closed() follows. If error.kind is
-  // Refused the caller gives the error to fail_waiters().
-  void open_failed(ServerId server, OpenError error, bool peer_closed, Time now, std::uint64_t random,
-                   Orders& orders);
+  // Refused, those who wait are taken out of the queue and returned, for the error to each: with a startup
+  // key of their own, and it may be their settings that are refused, only who waits with the same; then the
+  // pool is as good as it was.
+  std::vector<Waiter> open_failed(ServerId server, OpenError error, bool peer_closed, Time now,
+                                  std::uint64_t random, Orders& orders);
   // `worker` has this server (out or recalled) and no session needs it any more. `state`: how it was left.
   //
   // Goes to the waiting client at the head of its startup key's queue. While that one has waited less than

@@ -200,21 +200,33 @@ bool BrokerCore::cancel(Ticket ticket, Time now, Orders& orders) {
   return true;
 }
 
+// The caller updates the group.
+void BrokerCore::fail_group(Index g, std::vector<Waiter>& failed) {
+  while (!groups_[g].waiting.empty()) {
+    const Index w = groups_[g].waiting.front();
+    failed.push_back(waits_[w].waiter);
+    remove_client(w);
+  }
+}
+
+// The caller updates the pool, and the group `kept` (kNone: there is none that it needs).
+void BrokerCore::fail_pool(Index p, Index kept, std::vector<Waiter>& failed) {
+  failed.reserve(pools_[p].waiting.size());
+  while (!pools_[p].waiting.empty()) {
+    const Index g = waits_[pools_[p].waiting.front()].group;
+    fail_group(g, failed);
+    if (g == kept) continue;
+    refresh_group(g);
+    drop_group_if_unused(g);
+  }
+}
+
 std::vector<Waiter> BrokerCore::fail_waiters(PoolId id, Time now, Orders& orders) {
   advance(now);
   std::vector<Waiter> failed;
   const Index p = find_pool(id);
   if (p == kNone) return failed;
-  PoolRecord& pool = pools_[p];
-  failed.reserve(pool.waiting.size());
-  while (!pool.waiting.empty()) {
-    const Index w = pool.waiting.front();
-    const Index g = waits_[w].group;
-    failed.push_back(waits_[w].waiter);
-    remove_client(w);
-    refresh_group(g);
-    drop_group_if_unused(g);
-  }
+  fail_pool(p, kNone, failed);
   update_pool(p, orders);
   return failed;
 }

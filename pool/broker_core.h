@@ -43,8 +43,8 @@ class BrokerCore {
   std::vector<Waiter> fail_waiters(PoolId pool, Time now, Orders& orders);
 
   Release opened(ServerId server, WorkerId worker, std::uint64_t state, Time now, Orders& orders);
-  void open_failed(ServerId server, OpenError error, bool peer_closed, Time now, std::uint64_t random,
-                   Orders& orders);
+  std::vector<Waiter> open_failed(ServerId server, OpenError error, bool peer_closed, Time now,
+                                  std::uint64_t random, Orders& orders);
   Release release(ServerId server, WorkerId worker, Condition condition, std::uint64_t state, Time now,
                   Orders& orders);
   void idle_lost(ServerId server, bool peer_closed, Time now, Orders& orders);
@@ -83,6 +83,8 @@ class BrokerCore {
   GroupRecord::Local& local(Index g, WorkerId worker);
   Index new_waiter(Index p, SessionId session);
   void remove_client(Index w);
+  void fail_group(Index g, std::vector<Waiter>& failed);
+  void fail_pool(Index p, Index kept, std::vector<Waiter>& failed);
   Index next_waiter(Index g, WorkerId worker);
   Index idle_for(Index g, WorkerId worker, std::uint64_t state);
 

@@ -227,21 +227,30 @@ Release BrokerCore::opened(ServerId id, WorkerId worker, std::uint64_t state, Ti
   return place(s, worker, Condition::Clean, state, orders);
 }
 
-void BrokerCore::open_failed(ServerId id, OpenError error, bool peer_closed, Time now, std::uint64_t random,
-                             Orders& orders) {
+std::vector<Waiter> BrokerCore::open_failed(ServerId id, OpenError error, bool peer_closed, Time now,
+                                            std::uint64_t random, Orders& orders) {
   advance(now);
   const Index s = find_server(id);
   assert(s != kNone && servers_[s].state == State::Opening);
-  if (s == kNone || servers_[s].state != State::Opening) return;
+  if (s == kNone || servers_[s].state != State::Opening) return {};
   const ServerRecord& server = servers_[s];
   const Index g = server.group;
   PoolRecord& pool = pools_[server.pool];
   --opening_;
   --pool.opening;
   --groups_[g].opening;
-  pool.health.failed(std::move(error), server.since, now_, random, pool.limits.backoff);
+  const bool refused = error.kind == OpenFailure::Refused;
+  const bool settings = refused && groups_[g].startup != 0;
+  if (!settings) pool.health.failed(std::move(error), server.since, now_, random, pool.limits.backoff);
   end(s, peer_closed);
+  std::vector<Waiter> failed;
+  if (settings) {
+    fail_group(g, failed);
+  } else if (refused) {
+    fail_pool(groups_[g].pool, g, failed);
+  }
   update(g, orders);
+  return failed;
 }
 
 Release BrokerCore::release(ServerId id, WorkerId worker, Condition condition, std::uint64_t state, Time now,

@@ -126,7 +126,8 @@ struct Orders {
 struct UseIdle {  // idle on this worker: take it out of the idle watch and bind it now
   ServerId server{};
 };
-struct Queued {  // one HandTo will name this ticket, unless cancel() or fail_waiters() returns it
+struct Queued {  // one HandTo will name this ticket, unless cancel(), open_failed() or fail_waiters() returns
+                 // it
   Ticket ticket{};
 };
 struct Refused {

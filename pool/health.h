@@ -13,7 +13,7 @@ enum class OpenFailure : std::uint8_t {
   Unreachable,    // resolve, connect, TLS, a lost or silent connection: waiting clients go on waiting
   NotReady,       // the database answered, but not for long: starting up, shutting down, no slot free
   BadCredential,  // the kept password is refused: waiting clients wait for a login that brings the new one
-  Refused,  // any other ErrorResponse, or IAM's refusal: waiting clients get it, see Broker::fail_waiters()
+  Refused,  // any other ErrorResponse, or IAM's refusal: waiting clients get it, see Broker::open_failed()
 };
 
 // By the ErrorResponse of a login. 57P03 cannot_connect_now, 57P01/57P02 shutdown, 53xxx insufficient

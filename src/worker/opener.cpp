@@ -128,14 +128,12 @@ void Opener::failed(pool::OpenError error, bool peer_closed) {
   if (std::exchange(over_, true)) return;
   if (pool_)
     worker_.counters(*pool_).login_failures.add(is_sqlstate(error.sqlstate) ? error.sqlstate : "other");
-  const bool tell = error.kind == pool::OpenFailure::Refused;
   pool::Orders orders;
-  upstream_.broker.open_failed(order_.server, error, peer_closed, steady_now(), random_bits(), orders);
-  if (tell) {
-    for (const auto& waiter : upstream_.broker.fail_waiters(order_.pool, steady_now(), orders)) {
-      worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(
-          WaiterError{waiter.session, error});
-    }
+  const auto failed =
+      upstream_.broker.open_failed(order_.server, error, peer_closed, steady_now(), random_bits(), orders);
+  for (const auto& waiter : failed) {
+    worker_.shared().workers[static_cast<std::size_t>(waiter.session.worker)]->post(
+        WaiterError{waiter.session, error});
   }
   worker_.carry_out(upstream_, orders);
   done();

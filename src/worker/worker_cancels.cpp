@@ -1,4 +1,5 @@
-// src/worker/worker_cancels.cpp -- CancelRequests on a worker: whose they are, and the turns of those that are sent.
+// src/worker/worker_cancels.cpp -- CancelRequests on a worker: whose they are, and the turns of those that
+// are sent.
 #include <algorithm>
 
 #include "src/base/log.h"

@@ -256,13 +256,13 @@ void BrokerWorld::dialled(ServerId id, bool success) {
     servers_.erase(id);
   else
     begin_close(id, dialling.worker);
-  broker_.open_failed(id, OpenError{kind, "08006", "lost"}, peer_closed, now_, random_(), orders_);
-  take_orders(dialling.worker);
-  if (kind != OpenFailure::Refused) return;
-  for (const Waiter& waiter : broker_.fail_waiters(dialling.pool, now_, orders_)) {
+  const auto failed =
+      broker_.open_failed(id, OpenError{kind, "08006", "lost"}, peer_closed, now_, random_(), orders_);
+  if (!failed.empty() && kind != OpenFailure::Refused) fault("open_failed() fails who may go on waiting");
+  for (const Waiter& waiter : failed) {
     FakeSession* session = live(waiter.session);
     if (session == nullptr || session->ticket != waiter.ticket)
-      fault("fail_waiters() names one who does not wait");
+      fault("open_failed() names one who does not wait");
     leave_queue(session->pool, session->startup, waiter.ticket);
     session->doing = Doing::Nothing;
   }

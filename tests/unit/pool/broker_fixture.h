@@ -57,10 +57,11 @@ class BrokerTest : public testing::Test {
     orders.clear();
     return broker->opened(server, worker, 0, now, orders);
   }
-  void open_failed(ServerId server, OpenFailure kind = OpenFailure::Unreachable, bool peer_closed = true) {
+  std::vector<Waiter> open_failed(ServerId server, OpenFailure kind = OpenFailure::Unreachable,
+                                  bool peer_closed = true) {
     orders.clear();
-    broker->open_failed(server, OpenError{kind, "08001", "no route"}, peer_closed, now, ~std::uint64_t{0},
-                        orders);
+    return broker->open_failed(server, OpenError{kind, "08001", "no route"}, peer_closed, now,
+                               ~std::uint64_t{0}, orders);
   }
   void closed(ServerId server) {
     orders.clear();

@@ -123,6 +123,22 @@ TEST_F(BrokerRelease, ARefusedPasswordKeepsOldServers) {
   EXPECT_TRUE(parks(release(server, kA)));
 }
 
+TEST_F(BrokerRelease, ARefusalIsToldToThoseWhomItConcerns) {
+  const PoolId pool = broker->add_pool(sized(4));
+  wait(pool, kA);
+  const ServerId plain = only<OpenOne>().server;
+  wait(pool, kB, StateKey{3, 0});
+  const ServerId own = only<OpenOne>().server;
+  const auto told = open_failed(own, OpenFailure::Refused);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].session.worker, kB);
+  EXPECT_FALSE(broker->open_error(pool)) << "the settings were refused, not the pool";
+  wait(pool, kB, StateKey{3, 0});
+  only<OpenOne>();  // and no pause is made
+  EXPECT_EQ(open_failed(plain, OpenFailure::Refused).size(), 2U) << "nobody can be served";
+  EXPECT_TRUE(broker->open_error(pool));
+}
+
 TEST_F(BrokerRelease, LowerLimitsDrain) {
   const PoolId pool = broker->add_pool(sized(3));
   const ServerId a = fresh(pool, kA), b = fresh(pool, kA), c = parked(pool, kB);
