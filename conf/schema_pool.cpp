@@ -205,7 +205,7 @@ constexpr Key kKeys[] = {
      .field = field<&PoolConfig::ignore_startup_parameters>,
      .reload = Reload::NewConnections,
      .help = "Startup parameters of clients that are dropped instead of applied, for example "
-             "`extra_float_digits`."},
+             "`extra_float_digits`; `options` drops all that a client sets by it."},
     {.name = "startup_parameters",
      .field = field<&PoolConfig::startup_parameters>,
      .reload = Reload::NewConnections,

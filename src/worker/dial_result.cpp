@@ -1,6 +1,7 @@
 // src/worker/dial_result.cpp -- see dial_result.h.
 #include "src/worker/dial_result.h"
 
+#include <algorithm>
 #include <array>
 
 #include "src/base/log.h"
@@ -14,6 +15,12 @@ namespace {
 // than this (scram_iterations of PostgreSQL 16) would let one server stall everybody.
 constexpr std::uint32_t kMostScramIterations = 100'000;
 }  // namespace
+
+bool ignores(const conf::PoolConfig& conf, std::string_view parameter) {
+  const auto& names = conf.ignore_startup_parameters;
+  return std::any_of(names.begin(), names.end(),
+                     [parameter](const auto& name) { return pool::same_name(name, parameter); });
+}
 
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
                                            const conf::PoolConfig& conf, const pool::Settings& set) {

@@ -13,6 +13,8 @@
 
 namespace sidepool::worker {
 
+// The operator has this parameter of clients dropped (ignore_startup_parameters).
+bool ignores(const conf::PoolConfig& conf, std::string_view parameter);
 // The startup packet of our own servers: the operator's parameters, and for a sub-pool exactly one set of
 // clients (product.md §5, Startup parameters).
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,

@@ -7,6 +7,7 @@
 #include "protocol/encode.h"
 #include "src/base/log.h"
 #include "src/worker/client.h"
+#include "src/worker/dial_result.h"
 #include "src/worker/login.h"
 #include "src/worker/pass_through.h"
 
@@ -245,18 +246,16 @@ bool Login::certificate_fits() {
 // The parameters and `options` of the startup packet; nothing if the client was refused.
 std::optional<pool::Settings> Login::startup_settings() {
   const auto& s = accept_.startup();
-  auto options = protocol::parse_options(s.options);
+  const auto& conf = up_->conf->pool;
+  auto options = protocol::parse_options(ignores(conf, "options") ? std::string_view() : s.options);
   if (const auto* e = std::get_if<protocol::OptionsError>(&options)) {
     const std::string text = "unsupported startup option: " + e->text;
     refuse({"FATAL", e->no_value ? "42601" : "22023", text, {}, "Use -c name=value or --name=value."});
     return std::nullopt;
   }
-  const auto& ignored = up_->conf->pool.ignore_startup_parameters;
   auto set = std::make_shared<pool::SettingSet>();
   const auto add = [&](const protocol::OwnedParameter& p) {
-    const bool skip = std::any_of(ignored.begin(), ignored.end(),
-                                  [&p](const std::string& name) { return pool::same_name(name, p.first); });
-    if (!skip) set->set(p.first, p.second);
+    if (!ignores(conf, p.first)) set->set(p.first, p.second);
   };
   for (const auto& p : std::get<std::vector<protocol::OwnedParameter>>(options)) add(p);
   for (const auto& p : s.parameters) add(p);

@@ -26,16 +26,13 @@ PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::Star
       out_(worker_.chunks()) {
   std::vector<protocol::Parameter> parameters{{"user", s.user}};
   if (!s.database.empty()) parameters.emplace_back("database", s.database);
-  if (!s.options.empty()) parameters.emplace_back("options", s.options);
+  const auto& conf = up.conf->pool;
+  if (!s.options.empty() && !ignores(conf, "options")) parameters.emplace_back("options", s.options);
   if (!s.replication_value.empty()) parameters.emplace_back("replication", s.replication_value);
   // The operator's first: of two the later counts.
-  const auto& conf = up.conf->pool;
   for (const auto& [name, value] : conf.startup_parameters) parameters.emplace_back(name, value);
-  const auto& ignored = conf.ignore_startup_parameters;
   for (const auto& p : s.parameters) {
-    const bool skip = std::any_of(ignored.begin(), ignored.end(),
-                                  [&p](const auto& name) { return pool::same_name(name, p.first); });
-    if (!skip) parameters.emplace_back(p.first, p.second);
+    if (!ignores(conf, p.first)) parameters.emplace_back(p.first, p.second);
   }
   protocol::startup_message(first_, s.protocol, parameters);
   first_.insert(first_.end(), rest.begin(), rest.end());

@@ -440,3 +440,14 @@ def test_options_that_nobody_may_set_are_refused_by_postgresql(postgres, setting
     with Pooler(postgres) as pooler:
         pooler.connect().close()
         assert refusal(pooler.port) == refusal(postgres.port)
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session", "none"])
+def test_ignored_startup_parameters(postgres, mode):
+    ignored = {"ignore_startup_parameters": ["options", "application_name"]}
+    with Pooler(postgres, {"mode": mode, "size": 2, **ignored}) as running:
+        connection = running.connect(options="-c work_mem=2MB -x", application_name="mine")
+        with connection.cursor() as cursor:
+            cursor.execute("select current_setting('work_mem'), current_setting('application_name')")
+            assert cursor.fetchone() == ("4MB", "")
+        connection.close()
