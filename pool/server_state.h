@@ -48,6 +48,7 @@ struct ServerState {
   ServerStatements statements;
   bool replay_prepared = false;  // our replay statement exists on it
 
+  bool has_our_statements() const noexcept { return replay_prepared || statements.size() != 0; }
   bool used_by(SessionId s, std::uint32_t version) const noexcept {
     return last_session == s && last_version == version;
   }

@@ -95,6 +95,8 @@ void put_bind(Buffer& out, std::string_view portal, std::string_view statement, 
 
 void Session::prepare(Actions& out) {
   state_ = State::Preparing;
+  // A client whose names pass untouched sees all that are there, and can run them.
+  if (!rewrites() && server_->has_our_statements()) server_->require(CleanUp::Everything);
   if (overrides_ && unasked_) drop_equal_overrides();
   const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
                                                              : server_->used_by(id_, version_);

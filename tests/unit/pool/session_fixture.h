@@ -10,9 +10,11 @@ namespace sidepool::test {
 
 class SessionTest : public ::testing::Test {
  protected:
-  SessionRig& client(const FakePostgres::Values& startup = {}) {
+  SessionRig& client(const FakePostgres::Values& startup = {}) { return client(startup, options_); }
+  // REQUIRES: `options` outlive the fixture's clients.
+  SessionRig& client(const FakePostgres::Values& startup, const pool::SessionOptions& options) {
     auto& c = clients_.emplace_back(
-        pool::SessionId{pool::WorkerId{0}, static_cast<std::uint32_t>(clients_.size() + 1), 1}, options_,
+        pool::SessionId{pool::WorkerId{0}, static_cast<std::uint32_t>(clients_.size() + 1), 1}, options,
         store_);
     c.begin(startup);
     settle();

@@ -58,6 +58,30 @@ TEST_F(Names, WhatSomebodyHasPreparedWithoutAWordIsNotThere) {
   EXPECT_EQ(ask(c, kList), list("s1=SELECT a in UTC;"));
 }
 
+// After a reload: this client's pool rewrites no names, so it would see and could run what is on the server.
+TEST_F(Names, WhereNamesPassUntouchedNoneOfOursIsLeft) {
+  auto by_session = options_, untouched = options_;
+  by_session.mode = pool::Mode::Session;
+  untouched.max_server_statements = 0;
+  for (const auto* options : {&by_session, &untouched}) {
+    auto& a = client();
+    prepare(a, "s1", "SELECT secret");
+    std::string ours;
+    servers_[0].state.statements.for_each([&](pool::StatementId id) { ours = store_.name_of(id); });
+    client({{"TimeZone", "Asia/Tokyo"}});  // its replay is a statement too
+    auto& b = client({}, *options);
+    EXPECT_EQ(ask(b, kList), list(""));
+    EXPECT_EQ(ask(b, join(bind(ours), execute(), sync())), "E:26000 Z:I");
+    b.leave();
+    settle();
+    EXPECT_EQ(ask(a, join(bind("s1"), execute(), sync())),
+              "2 D:SELECT secret,v|parsed in UTC| C:SELECT 1 Z:I");
+    a.leave();
+    settle();
+  }
+  EXPECT_EQ(servers_.size(), 1U);
+}
+
 TEST_F(Names, ExecuteOfAProtocolLevelNameRuns) {
   auto& a = client();
   prepare(a, "s1", "SELECT a");
