@@ -21,7 +21,6 @@ Session::Session(SessionId id, const SessionOptions& options, StatementStore& st
       store_(&store),
       scope_(scope),
       client_(options.max_message),
-      from_server_(options.max_message),
       told_(std::move(reported)) {
   note_encoding();
 }
@@ -123,7 +122,7 @@ void Session::acquire(Actions& out) {
 
 void Session::on_granted(ServerState& server, Actions& out) {
   server_ = &server;
-  from_server_ = protocol::Framer(options_->max_message);
+  from_server_ = protocol::Framer();
   tx_ = TxStatus::Idle;
   own_names_ = letting_go_ = false;
   wrote_ = checking_shape_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;

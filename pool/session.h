@@ -166,7 +166,7 @@ class Session {
   void open_cycle() noexcept { cycle_open_ = true; }
   void malformed(std::string_view what, Actions& out);
   void spoil(Bytes bytes, Actions& out);
-  void bad_length(char type, Actions& out);
+  void bad_length(char type, std::uint32_t length, Actions& out);
 
   // session_judge.cpp: what texts and calls do to the session
   protocol::ScanResult scan(std::string_view text) const noexcept;

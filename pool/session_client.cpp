@@ -66,7 +66,7 @@ bool Session::start_cycle(Bytes& in, Actions& out) {
   const auto length = protocol::load_be32(in.data() + 1);
   if (!known_message(type)) return malformed(unknown_type(type), out), false;
   if (length < 4 || length - 4 > options_->max_message || too_long(type, length - 4)) {
-    return malformed(kBadLength, out), false;
+    return bad_length(type, length, out), false;
   }
   const bool whole = in.size() - 1 >= length;
   switch (type) {
@@ -102,7 +102,7 @@ bool Session::relay_client(Bytes& in, Actions& out) {
   if (state_ == State::Active && !takes_client_input()) return false;
   const auto s = client_.next(in);
   if (!s) {
-    if (client_.bad()) bad_length(client_.bad_type(), out);
+    if (client_.bad()) bad_length(client_.bad_type(), client_.bad_length(), out);
     return false;
   }
   if (s->first) {
@@ -123,7 +123,7 @@ void Session::begin_message(const Slice& s, Actions& out) {
     if (state_ != State::Active || ledger_.empty()) return malformed(unknown_type(s.type), out);
     return spoil(s.bytes.first(1), out);
   }
-  if (too_long(s.type, s.body_size)) return bad_length(s.type, out);
+  if (too_long(s.type, s.body_size)) return bad_length(s.type, s.body_size + 4, out);
   // The server reads nothing but Sync now; without a server only late COPY messages and Flush get here.
   const bool ignored = state_ == State::Idle || (skipping_ && s.type != 'S');
   if (ignored) {
@@ -304,8 +304,11 @@ void Session::spoil(Bytes bytes, Actions& out) {
   pass(bytes, out);
 }
 
-void Session::bad_length(char type, Actions& out) {
-  if (state_ != State::Active || ledger_.empty()) return malformed(kBadLength, out);
+void Session::bad_length(char type, std::uint32_t length, Actions& out) {
+  if (state_ != State::Active || ledger_.empty()) {
+    const bool ours = length > 4 && length - 4 > options_->max_message && length - 4 <= protocol::kMaxBody;
+    return malformed(ours ? "invalid message length: longer than max_message" : kBadLength, out);
+  }
   const std::array<std::uint8_t, 5> header{static_cast<std::uint8_t>(type)};  // a length of zero
   spoil(header, out);
 }

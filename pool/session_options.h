@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "pool/traits.h"
+#include "protocol/frame.h"
 
 namespace sidepool::pool {
 
@@ -15,7 +16,7 @@ struct SessionOptions {
   Mode mode = Mode::Transaction;
   Isolation isolation = Isolation::Reset;
   Pinning pinning = Pinning::Auto;
-  std::uint32_t max_message = (1U << 30) - 1;
+  std::uint32_t max_message = protocol::kMaxBody;  // of a client
   std::size_t max_client_statements = 1000;
   std::size_t max_server_statements = 200;  // 0: names of statements pass untouched
 };

@@ -22,9 +22,12 @@ struct Slice {
   Bytes body() const noexcept { return first ? bytes.subspan(5) : bytes; }
 };
 
+// PostgreSQL's own limit for a body: what fits in one allocation (MaxAllocSize).
+inline constexpr std::uint32_t kMaxBody = (1U << 30) - 1;
+
 class Framer {
  public:
-  explicit Framer(std::uint32_t max_body) noexcept : max_body_(max_body) {}
+  explicit Framer(std::uint32_t max_body = kMaxBody) noexcept : max_body_(max_body) {}
 
   // Takes the next slice off the front of `in`. nullopt: feed more bytes, or bad() is set.
   std::optional<Slice> next(Bytes& in) noexcept {
@@ -46,6 +49,7 @@ class Framer {
   // A length below 4 or above the limit was announced; the stream cannot be followed any more.
   bool bad() const noexcept { return bad_; }
   char bad_type() const noexcept { return static_cast<char>(head_[0]); }
+  std::uint32_t bad_length() const noexcept { return load_be32(head_.data() + 1); }
   // Some of a message has been given out and some has not come.
   bool inside() const noexcept { return left_ > 0; }
   // No byte of an unfinished message has been taken.
@@ -55,7 +59,7 @@ class Framer {
   bool header(const std::uint8_t* p) noexcept {
     const std::uint32_t n = load_be32(p + 1);
     if (n < 4 || n - 4 > max_body_) {
-      head_[0] = p[0];
+      if (p != head_.data()) std::copy_n(p, head_.size(), head_.begin());
       bad_ = true;
       return false;
     }
