@@ -158,6 +158,7 @@ class Session {
   bool on_query(Bytes whole, Actions& out);
   void note_query();
   bool on_function_call(Bytes whole, Actions& out);
+  bool drops_unnamed_if_run() const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
   void on_execute(Bytes whole);

@@ -241,6 +241,10 @@ void Session::on_execute(Bytes whole) {
 // False: undecided until what is outstanding has been answered.
 bool Session::on_query(Bytes whole, Actions& out) {
   if (behind_alone(out) || (switched_for_query_ && !ledger_.empty())) return false;
+  if (drops_unnamed_if_run()) {
+    out.compose(Do::ToServer, [](Buffer& own) { protocol::flush(own); });
+    return false;
+  }
   switched_for_query_ = false;
   const auto result = scan(protocol::as_text(whole.subspan(5)));
   if (result.lone_deallocate == protocol::LoneDeallocate::Name && rewrites()) {
@@ -262,6 +266,11 @@ bool Session::on_query(Bytes whole, Actions& out) {
   expect(Request::Query);
   pass(whole, out);
   return true;
+}
+
+// Behind an error in its cycle the server skips a Query, and the client's unnamed statement stays.
+bool Session::drops_unnamed_if_run() const noexcept {
+  return cycle_open_ && !ledger_.empty() && unnamed_.kind != Unnamed::None;
 }
 
 void Session::note_query() {

@@ -104,7 +104,7 @@ void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, boo
 // them.
 bool Session::holds_query_back(std::uint32_t size) {
   const bool may_see_names = rewrites() && statements_ && statements_->size() != 0;
-  if (policy() == Pinning::Auto && !may_see_names) return false;
+  if (policy() == Pinning::Auto && !may_see_names && !drops_unnamed_if_run()) return false;
   if (size > kHeldBack || !store_->reserve(size)) return false;
   part_reserved_ = size;
   return true;
