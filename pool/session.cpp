@@ -207,10 +207,7 @@ bool Session::at_rest() const noexcept {
 }
 
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.
-bool Session::keeps_server() const noexcept {
-  return pins_ != 0 || options_->mode == Mode::Session ||
-         (unnamed_.kind == Unnamed::OnServerOnly && policy() == Pinning::Auto);
-}
+bool Session::keeps_server() const noexcept { return pins_ != 0 || options_->mode == Mode::Session; }
 
 // Gives the server back as soon as the rules allow it.
 void Session::settle(Actions& out) {

@@ -275,6 +275,7 @@ class Session {
   void forget_unnamed() noexcept;
 
   // session_server.cpp: messages of the server
+  void note_long_text() noexcept;
   void server_message(const protocol::Slice& s, Actions& out);
   void begin_reply(const protocol::Slice& s, Actions& out);
   void whole_reply(char type, Bytes whole, Actions& out);

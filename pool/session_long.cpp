@@ -7,9 +7,6 @@ using protocol::Slice;
 
 namespace {
 
-// A Query or Parse up to this size is collected without asking the store for memory. A longer Query is
-// scanned as it passes, unless it may have to be refused or may see names of prepared statements.
-constexpr std::uint32_t kFreeText = 16384;
 // An unnamed Parse beyond this is not kept; the client keeps its server instead until it has replaced it.
 constexpr std::uint32_t kKeptUnnamed = 1U << 20;
 // A text beyond this is not held back until it has been scanned; what is to be refused costs its server then.
@@ -100,8 +97,9 @@ void Session::begin_long_parse(Bytes header, Bytes body, std::uint32_t size, boo
   scan_piece(body, body, last, out);
 }
 
-// Nor can the names on the server be changed any more when a text has been sent in part that turns out to see
-// them.
+// A Query beyond kFreeText is scanned as it passes, unless it may have to be refused or the server may skip
+// it. Nor can the names on the server be changed any more when a text has been sent in part that turns out to
+// see them.
 bool Session::holds_query_back(std::uint32_t size) {
   const bool may_see_names = rewrites() && statements_ && statements_->size() != 0;
   if (policy() == Pinning::Auto && !may_see_names && !drops_unnamed_if_run()) return false;

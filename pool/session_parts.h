@@ -19,6 +19,10 @@ inline constexpr std::uint32_t kPrivatePins = kSettingPins | static_cast<std::ui
 
 inline constexpr std::size_t kNameBytes = 63;  // NAMEDATALEN - 1: PostgreSQL tells no more apart
 
+// A Query or Parse up to this size is collected, and an unnamed one kept, without asking the store for
+// memory: there is one of each in a session.
+inline constexpr std::uint32_t kFreeText = 16384;
+
 // A Parse with the body of another one behind its name.
 inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
   out.push_back('P');

@@ -230,6 +230,7 @@ void Session::end_of_transaction(Actions& out) {
   }
   outcome_.reset();
   if (!last) return;
+  note_long_text();
   suspect_ = 0;
   local_names_ = false;
   if (std::exchange(local_settings_, false)) {

@@ -6,7 +6,7 @@
 namespace sidepool::pool {
 
 void Session::forget_unnamed() noexcept {
-  store_->give_back(unnamed_.body.size());
+  if (unnamed_.body.size() > kFreeText) store_->give_back(unnamed_.body.size());
   unnamed_.body.clear();
   if (unnamed_.body.capacity() > 4096) Buffer{}.swap(unnamed_.body);
   unnamed_.kind = Unnamed::None;
@@ -14,6 +14,14 @@ void Session::forget_unnamed() noexcept {
   unnamed_.stands_for = StatementId::None;
   unnamed_.told = {};
   unnamed_.misled = false;
+}
+
+// A text that cannot be parsed again keeps its server from the end of its transaction on.
+void Session::note_long_text() noexcept {
+  static constexpr auto kLong = static_cast<std::uint32_t>(Pin::LongText);
+  const bool keeps = unnamed_.kind == Unnamed::OnServerOnly && policy() == Pinning::Auto;
+  events_.pins |= keeps ? kLong & ~pins_ : 0;
+  pins_ = keeps ? pins_ | kLong : pins_ & ~kLong;
 }
 
 // Whether the server has read this client's last text is not known before an earlier cycle has been answered.
@@ -64,7 +72,7 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
     return pass(whole, out), true;
   }
   unnamed_.fingerprint = fingerprint();
-  const bool kept = store_->reserve(tail.size());
+  const bool kept = tail.size() <= kFreeText || store_->reserve(tail.size());
   unnamed_.kind = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
   if (kept) unnamed_.body.assign(tail.begin(), tail.end());
   server_->unnamed_session = id_;
@@ -124,6 +132,7 @@ bool Session::on_lone_deallocate(std::string_view name, Actions& out) {
   }
   statements().remove_now(name);
   forget_unnamed();
+  note_long_text();
   ++events_.queries;
   if (cycle_open_) {
     // It commits what extended messages before it have done: so does an empty Query, whose answer it takes

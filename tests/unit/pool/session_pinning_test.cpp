@@ -258,5 +258,37 @@ TEST_F(Off, LeavingWhileTheServerIsCleaned) {
   EXPECT_TRUE(servers_[0].pg.clean());
 }
 
+TEST_F(SessionTest, AnUnnamedStatementThatCannotBeKeptPins) {
+  constexpr auto kLong = static_cast<std::uint32_t>(pool::Pin::LongText);
+  ASSERT_TRUE(store_.reserve(1U << 20));  // all of it
+  auto& a = client();
+  EXPECT_EQ(ask(a, join(parse("", "SELECT a"), sync())), "1 Z:I");
+  EXPECT_EQ(a.server, nullptr) << "a text of usual length takes none";
+  EXPECT_EQ(ask(a, join(parse("", "SELECT " + std::string(20000, 'x')), sync())), "1 Z:I");
+  EXPECT_NE(a.server, nullptr);
+  EXPECT_EQ(a.session.pins(), kLong);
+  EXPECT_EQ(a.session.take_events().pins, kLong);
+  ask(a, "SELECT b");
+  EXPECT_EQ(a.server, nullptr);
+  EXPECT_FALSE(a.session.pinned());
+  store_.give_back(1U << 20);
+}
+
+TEST_F(SessionTest, AQueryThatTheServerSkipsLeavesTheUnnamedStatement) {
+  auto& a = client();
+  for (const auto* text : {"SELECT b", "SELECT error"}) {
+    ask(a, join(parse("", "SELECT a"), sync()));
+    servers_[0].pg.refuse_text("broken");
+    EXPECT_EQ(ask(a, join(parse("x", "broken"), query(text), sync())).back(), 'I');
+    EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "2 D:SELECT a,v|parsed in UTC| C:SELECT 1 Z:I");
+    const auto long_query = query(text + std::string(20000, ' '));
+    EXPECT_EQ(ask(a, join(parse("x", "broken"), long_query, sync())).back(), 'I');
+    EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "2 D:SELECT a,v|parsed in UTC| C:SELECT 1 Z:I");
+    ask(a, join(parse("x", "SELECT c"), query(text), sync()));
+    EXPECT_EQ(ask(a, join(bind(""), execute(), sync())), "E:26000 Z:I");
+    ask(a, join(close('S', "x"), sync()));
+  }
+}
+
 }  // namespace
 }  // namespace sidepool::test
