@@ -19,8 +19,10 @@ enum class CleanUp : std::uint8_t {
 };
 
 struct ServerState {
-  Settings base;     // what it reported after login, kept up to date when the server's own defaults change
-  Settings applied;  // what clients have changed since: the reported values and the replayed ones
+  Settings base;  // what it reported after login, kept up to date when the server's own defaults change
+  // What its client has as its own: the reported values, the replayed ones, and those which it has from the
+  // server as they are.
+  Settings applied;
   Settings cleaned;  // while a clean-up is under way: what `applied` was, less what has been reported since
   CleanUp clean_up = CleanUp::None;
   std::uint32_t backend_pid = 0;

@@ -145,6 +145,8 @@ class Session {
   void note_own_values();
   void drop_equal_overrides();
   void keep_equal_overrides();
+  bool has_values() const noexcept;
+  SettingSet missing_values() const;
   void change_overrides(Settings changed) noexcept;
   SettingSet startup_subset(std::uint32_t bits) const;
 
@@ -156,9 +158,9 @@ class Session {
   void on_message(char type, Bytes whole, Actions& out);
   void pass(Bytes bytes, Actions& out);
   bool on_query(Bytes whole, Actions& out);
+  bool drops_unnamed_if_run() const noexcept;
   void note_query();
   bool on_function_call(Bytes whole, Actions& out);
-  bool drops_unnamed_if_run() const noexcept;
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
   void on_execute(Bytes whole);
@@ -273,9 +275,9 @@ class Session {
   void put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out);
   bool on_lone_deallocate(std::string_view name, Actions& out);
   void forget_unnamed() noexcept;
+  void note_long_text() noexcept;
 
   // session_server.cpp: messages of the server
-  void note_long_text() noexcept;
   void server_message(const protocol::Slice& s, Actions& out);
   void begin_reply(const protocol::Slice& s, Actions& out);
   void whole_reply(char type, Bytes whole, Actions& out);
@@ -287,6 +289,7 @@ class Session {
   void on_parameter(Bytes whole, Actions& out);
   bool end_hold(Actions& out);
   void tell_resets(Actions& out);
+  void note_set_values();
   void on_tag(std::string_view tag);
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
@@ -380,16 +383,18 @@ class Session {
   bool server_unfit_ = false;
   std::uint16_t cancels_ = 0;
 
-  std::uint32_t pins_ = 0;       // bits of Pin that hold now
-  std::uint32_t suspect_ = 0;    // bits of Pin that this transaction may leave behind
-  std::uint32_t told_lost_ = 0;  // bits of Pin whose loss the client has been told
-  std::uint32_t resets_ = 0;     // startup settings that this cycle puts back
+  std::uint32_t pins_ = 0;               // bits of Pin that hold now
+  std::uint32_t suspect_ = 0;            // bits of Pin that this transaction may leave behind
+  std::uint32_t told_lost_ = 0;          // bits of Pin whose loss the client has been told
+  std::uint32_t resets_ = 0;             // startup settings that this cycle puts back
+  std::uint16_t sets_ = 0, unsets_ = 0;  // as in Traits, of what has been sent since a transaction ended
   std::uint32_t cycle_ = 1;
 
-  Settings startup_;    // the client's base: what its RESET returns to
-  Settings overrides_;  // what differs for this client from the servers' own values
-  Settings told_;       // the servers' own values as the client was last told
-  Settings unasked_;    // those of overrides_ that came without a text that sets something
+  Settings startup_;       // the client's base: what its RESET returns to
+  Settings overrides_;     // what this client has as its own, whatever a server's own values are
+  Settings told_;          // the servers' own values as the client was last told
+  Settings unasked_;       // those of overrides_ that came without a text that sets something
+  Settings equal_before_;  // those of overrides_ that this transaction changed from the server's own value
   Settings fingerprint_;
   bool fingerprint_known_ = false;
   std::uint32_t version_ = 1;  // grows when overrides_ changes

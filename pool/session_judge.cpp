@@ -66,6 +66,8 @@ void Session::use(const Traits& t) noexcept {
   local_settings_ |= t.local;
   local_names_ |= t.shadows;
   resets_ |= t.resets;
+  sets_ = static_cast<std::uint16_t>((sets_ & ~t.unsets) | t.sets);
+  unsets_ = static_cast<std::uint16_t>((unsets_ & ~t.sets) | (t.unsets & ~t.sets));
   // A COMMIT that is outstanding is never cancelled, also if a new block follows it.
   if (t.commits || t.tx == TxVerb::Ends || t.tx == TxVerb::Unknown) committing_ = true;
   if (t.tx == TxVerb::Begins && !t.commits && ledger_.empty()) committing_ = false;

@@ -98,19 +98,49 @@ void Session::prepare(Actions& out) {
   // A client whose names pass untouched sees all that are there, and can run them.
   if (!rewrites() && server_->has_our_statements()) server_->require(CleanUp::Everything);
   if (overrides_ && unasked_) drop_equal_overrides();
-  const bool own = options_->isolation == Isolation::Tracked ? equal(server_->applied, overrides_)
-                                                             : server_->used_by(id_, version_);
-  const bool other_values = !equal(server_->applied, overrides_) && !equal(server_->applied, nullptr);
+  const bool same = has_values();
+  const bool own = options_->isolation == Isolation::Tracked ? same : server_->used_by(id_, version_);
+  const bool other_values = !same && !equal(server_->applied, nullptr);
   const bool everything = server_->clean_up == CleanUp::Everything;
   if (everything || (server_->clean_up == CleanUp::Parameters && !own) || other_values) {
     send_clean_up(out);
+  } else if (same) {
+    server_->applied = overrides_;
   }
   server_->last_session = {};  // until this client gives it back
   if (!equal(server_->applied, overrides_)) {
-    send_replay(*overrides_, out);
-    if (everything || login_ || !only_application_name(*overrides_)) return;
+    const auto missing = missing_values();
+    const bool waits = everything || login_ || !(missing.empty() || only_application_name(missing));
+    if (waits) return send_replay(*overrides_, out);
+    if (!missing.empty()) send_replay(missing, out);
+    keep_equal_overrides();
   }
   if (!everything) prepared(out);  // the other clean-up is not waited for: if it fails nothing behind it runs
+}
+
+// Whether the server has this client's values as it is, some of them perhaps as its own.
+bool Session::has_values() const noexcept {
+  if (equal(server_->applied, overrides_)) return true;
+  const auto within = [this](const Settings& part, const Settings& whole) {
+    return !part || std::all_of(part->begin(), part->end(), [&](const SettingSet::Entry& e) {
+      const auto* there = find(whole, e.first);
+      if (!there) there = find(server_->base, e.first);
+      return there && *there == e.second;
+    });
+  };
+  return within(overrides_, server_->applied) && within(server_->applied, overrides_);
+}
+
+// What of this client's values has to be set. Where a client before it had another value than the server's
+// own, a change of that one may not have been reported.
+SettingSet Session::missing_values() const {
+  SettingSet missing;
+  for (const auto& [name, value] : *overrides_) {
+    const auto* base = find(server_->base, name);
+    const auto* before = find(server_->cleaned, name);
+    if (!base || *base != value || (before && *before != value)) missing.set(name, value);
+  }
+  return missing;
 }
 
 void Session::send_clean_up(Actions& out) {
@@ -231,7 +261,7 @@ void Session::setup_ready(Actions& out) {
   if (setup_failed_ && state_ == State::Active) return fatal(kCleanUpFailed, out);
   if (setup_failed_) return replay_failed(out);
   if (state_ != State::Preparing) return;
-  if (!login_) keep_equal_overrides();
+  keep_equal_overrides();
   prepared(out);
 }
 
@@ -306,19 +336,22 @@ void Session::drop_equal_overrides() {
   for (const auto& [name, value] : *overrides_) {
     const auto* base = find(server_->base, name);
     const auto* unasked = find(unasked_, name);
-    if (base && *base == value && unasked && *unasked == value) left = without(left, name);
+    if (!base || *base != value || !unasked || *unasked != value) continue;
+    const auto* startup = find(startup_, name);
+    left = startup ? with(left, name, *startup) : without(left, name);
   }
   change_overrides(std::move(left));
 }
 
 // What the client has set stays its own where a server has the same value: the next one may have another.
+// REQUIRES: what the server does not have by itself has been set. Of what it has nothing is reported.
 void Session::keep_equal_overrides() {
   if (!overrides_) return;
   for (const auto& [name, value] : *overrides_) {
     const auto* base = find(server_->base, name);
     const auto* unasked = find(unasked_, name);
-    if (base && *base == value && !(unasked && *unasked == value))
-      server_->applied = with(server_->applied, name, value);
+    if (!base || find(server_->applied, name) || read_only(name)) continue;
+    if (!unasked || *unasked != value) server_->applied = with(server_->applied, name, *base);
   }
 }
 

@@ -228,9 +228,12 @@ void Session::end_of_transaction(Actions& out) {
     events_.pins |= fresh;
     fingerprint_known_ = false;
   }
+  if ((sets_ | unsets_) != 0 && !outcome_.undone()) note_set_values();
+  equal_before_ = nullptr;
   outcome_.reset();
   if (!last) return;
   note_long_text();
+  sets_ = unsets_ = 0;
   suspect_ = 0;
   local_names_ = false;
   if (std::exchange(local_settings_, false)) {
@@ -251,6 +254,8 @@ void Session::on_parameter(Bytes whole, Actions& out) {
       ledger_.front().request == Request::Query) {  // the clean-up shows what the server's own value is
     server_->base = with(server_->base, p->name, p->value);
     server_->cleaned = without(server_->cleaned, p->name);
+    // The client was taken to have it from the server; the replay of the name alone is on its way.
+    if (!same_name(p->name, "application_name")) server_->applied = without(server_->applied, p->name);
     return;
   }
   if (read_only(p->name)) {
@@ -266,11 +271,36 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   // A RESET of the client's: the value it returns to is the startup one, which is put back after this cycle
   // and told before its ReadyForQuery.
   if (to_base && resets_ != 0 && startup_subset(resets_).find(p->name)) return;
+  const auto* own = find(overrides_, p->name);
+  if (base && !to_base && own && *own == *base) equal_before_ = with(equal_before_, p->name, *base);
+  // A ROLLBACK, or the end of a SET LOCAL: the client's own value is back, which is the server's too.
+  const bool back = to_base && find(equal_before_, p->name) && (unsets_ & reported_bit(p->name)) == 0;
+  if (back) server_->applied = with(server_->applied, p->name, p->value);
   // With no text outstanding that sets anything it has come with a reload of the configuration, or a
   // function.
   unasked_ = to_base || settings_move_ ? without(unasked_, p->name) : with(unasked_, p->name, p->value);
-  change_overrides(to_base ? without(overrides_, p->name) : with(overrides_, p->name, p->value));
+  change_overrides(to_base && !back ? without(overrides_, p->name) : with(overrides_, p->name, p->value));
   pass_back(whole, out);
+}
+
+// PostgreSQL reports changes only: that a SET names the value which is there anyway, or that a RESET lets it
+// go, is seen in the text alone.
+void Session::note_set_values() {
+  for (std::size_t i = 0; (sets_ | unsets_) >> i != 0 && i < kReportedNames.size(); ++i) {
+    const auto name = kReportedNames[i];
+    const auto* base = find(server_->base, name);
+    if (!base) continue;
+    const auto* own = find(overrides_, name);
+    if ((sets_ >> i & 1) != 0) {
+      unasked_ = without(unasked_, name);
+      if (own) continue;
+      server_->applied = with(server_->applied, name, *base);
+      change_overrides(with(overrides_, name, *base));
+    } else if ((unsets_ >> i & 1) != 0 && own && *own == *base && !find(startup_, name)) {
+      server_->applied = without(server_->applied, name);
+      change_overrides(without(overrides_, name));
+    }
+  }
 }
 
 // The cycle has put settings back, for this client to its startup values.

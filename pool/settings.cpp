@@ -19,6 +19,13 @@ bool listed(const std::array<std::string_view, N>& names, std::string_view name)
 
 }  // namespace
 
+std::uint16_t reported_bit(std::string_view name) noexcept {
+  for (std::size_t i = 0; i < kReportedNames.size(); ++i) {
+    if (same_name(kReportedNames[i], name)) return static_cast<std::uint16_t>(1U << i);
+  }
+  return 0;
+}
+
 // Names nearly always come in the same case, so bytes are folded only where they differ.
 bool same_name(std::string_view a, std::string_view b) noexcept {
   if (a.size() != b.size()) return false;

@@ -1,6 +1,8 @@
 // pool/settings.h -- sets of run-time parameters: what a server has, what a client wants.
 #pragma once
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -45,6 +47,14 @@ Settings without(const Settings& s, std::string_view name);
 
 // Values that a server reports but no client can set: they are told, never replayed.
 bool read_only(std::string_view name) noexcept;
+
+// The parameters that PostgreSQL reports and that clients can set.
+inline constexpr std::array<std::string_view, 9> kReportedNames{
+    "application_name", "client_encoding",  "DateStyle",   "default_transaction_read_only",
+    "IntervalStyle",    "scram_iterations", "search_path", "standard_conforming_strings",
+    "TimeZone"};
+// The bit of a name: i for the i-th of kReportedNames, 0 for any other.
+std::uint16_t reported_bit(std::string_view name) noexcept;
 
 // Settings that cannot change how a statement is parsed, so prepared statements are shared across them
 // (product.md §5, Prepared statements: the listed harmless set, and custom names with a dot).

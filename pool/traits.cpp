@@ -111,14 +111,18 @@ Traits judge(const protocol::ScanResult& scan, const Settings& reported, const S
   if (names.overflow()) t.pins |= static_cast<std::uint32_t>(Pin::Setting);
   if (startup && (names.overflow() || scan.effects.has_any(Effect::ResetAll | Effect::DiscardAll)))
     t.resets = ~0U;
+  if (scan.effects.has_any(Effect::ResetAll | Effect::DiscardAll)) t.unsets = 0xffff;
   const bool sets = scan.effects.has_any(Effect::SetSession | Effect::Reset);
   for (std::size_t i = 0; sets && i < names.size(); ++i) {
     const auto name = names.name(i);
     t.alone |= same_name(name, "client_encoding");
     if (names.reset(i)) {
       t.resets |= startup_bit(startup, name);
+      t.unsets |= reported_bit(name);
     } else if (!find(reported, name) || read_only(name)) {
       t.pins |= static_cast<std::uint32_t>(same_name(name, "search_path") ? Pin::SearchPath : Pin::Setting);
+    } else {
+      t.sets |= reported_bit(name);
     }
   }
   const bool unfaithful =

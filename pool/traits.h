@@ -88,6 +88,8 @@ struct Traits {
   // The client's startup settings that it puts back to the server's own value: bit i for the i-th of the set,
   // the last bit for all from there on.
   std::uint32_t resets = 0;
+  std::uint16_t sets = 0;    // bits of reported_bit(): made the client's own
+  std::uint16_t unsets = 0;  // and given back to the server's own value
 };
 
 // `reported`: the values a server reports; SET of one of these names is seen by ParameterStatus and replayed.

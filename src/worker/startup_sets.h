@@ -23,7 +23,7 @@ namespace sidepool::worker {
 class StartupSets {
  public:
   struct Outcome {
-    pool::Settings overrides;   // what differs on a server of the operator's after a replay; canonical values
+    pool::Settings overrides;   // the set as a server of the operator's spells it
     std::uint64_t startup = 0;  // not 0: the broker's key of the sub-pool, whose servers report `reported`
     pool::Settings reported;
   };

@@ -37,6 +37,14 @@ class SessionTest : public ::testing::Test {
       }
     }
   }
+  // A server that was opened after the database's own value of a parameter had changed.
+  FakeServer& server_with(const std::string& name, const std::string& value) {
+    const auto pid = static_cast<std::uint32_t>(100 + servers_.size());
+    auto& s = servers_.emplace_back(pid);
+    s.pg = FakePostgres(pid, {{name, value}});
+    s.state.base = pool::with(s.state.base, name, value);
+    return s;
+  }
   FakeServer& free_server() {
     for (auto& s : servers_) {
       if (!s.lent && !s.closed && &s != avoid_) return s;

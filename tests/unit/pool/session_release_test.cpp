@@ -151,6 +151,68 @@ TEST_F(SessionTest, WhatAClientHasSetIsItsOwnWhereAServerHasTheSameValue) {
   EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I");
 }
 
+TEST_F(SessionTest, AStartupValueThatIsTheServersOwnTooStaysTheClients) {
+  auto& a = client({{"TimeZone", "UTC"}, {"client_encoding", "UTF8"}});
+  auto& b = client();
+  ask(b, "SELECT b");
+  a.session.take_events();
+  EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
+  EXPECT_EQ(a.session.take_events().replays, 0U) << "the server has it";
+  server_with("TimeZone", "Mars");
+  for (const int round : {1, 2}) {
+    avoid_ = &servers_[0];
+    EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I") << round;
+    EXPECT_EQ(ask(b, "SELECT b").substr(0, 36), "S:TimeZone=Mars T D:SELECT b|parsed ") << round;
+    EXPECT_EQ(ask(a, "RESET TimeZone"), "C:RESET Z:I") << round;
+    EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I") << round;
+    avoid_ = &servers_[1];
+    EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I") << round;
+    EXPECT_EQ(ask(b, "SELECT b").substr(0, 15), "S:TimeZone=UTC ") << round;
+  }
+}
+
+// Of that PostgreSQL reports nothing.
+TEST_F(SessionTest, ASetToTheValueThatIsThereAnywayIsTheClients) {
+  server_with("TimeZone", "UTC");
+  server_with("TimeZone", "Mars");
+  servers_[1].lent = true;
+  auto& a = client();
+  auto& b = client();
+  const auto elsewhere = [&](SessionRig& c) {
+    servers_[0].lent = true;
+    servers_[1].lent = false;
+    const auto words = ask(c, "SELECT a");
+    servers_[0].lent = false;
+    servers_[1].lent = true;
+    return words;
+  };
+  const std::string in_utc = "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I";
+  EXPECT_EQ(ask(a, "SET TimeZone = 'UTC'"), "C:SET Z:I");
+  EXPECT_EQ(elsewhere(a), in_utc);
+  ask(a, "BEGIN");
+  EXPECT_EQ(ask(a, "SET TimeZone = 'Venus'"), "C:SET S:TimeZone=Venus Z:T");
+  EXPECT_EQ(ask(a, "ROLLBACK"), "C:ROLLBACK S:TimeZone=UTC Z:I");
+  EXPECT_EQ(ask(a, "SELECT a"), in_utc);
+  EXPECT_EQ(elsewhere(a), in_utc);
+  ask(a, "RESET TimeZone");
+  EXPECT_EQ(elsewhere(a).substr(0, 16), "S:TimeZone=Mars ");
+  EXPECT_EQ(ask(b, join(parse("", "SET TimeZone = 'UTC'"), bind(""), execute(), sync())), "1 2 C:SET Z:I");
+  EXPECT_EQ(elsewhere(b), in_utc);
+  ask(b, "RESET ALL");
+  EXPECT_EQ(elsewhere(b).substr(0, 16), "S:TimeZone=Mars ");
+}
+
+TEST_F(SessionTest, TheLimitOfAClientsMessagesIsNotTheServers) {
+  pool::SessionOptions small;
+  small.max_message = 256;
+  auto& a = client({}, small);
+  const std::string text = "SELECT " + std::string(240, 'x');
+  EXPECT_EQ(ask(a, text), "T D:" + text + "|parsed in UTC| C:SELECT 1 Z:I");
+  a.send(query(text + std::string(100, ' ')));
+  EXPECT_NE(protocol::as_text(a.to_client).find("max_message"), std::string_view::npos);
+  EXPECT_EQ(words_of(a.take()), "E:08P01!");
+}
+
 TEST_F(SessionTest, WhereTheSearchPathBeginsWithPgTempEveryCreatePins) {
   auto& a = client({{"search_path", "pg_temp, public"}});
   ask(a, "CREATE TABLE t");
