@@ -54,6 +54,7 @@ class App {
   enum class Ending : std::uint8_t { No, Lingering, Draining, Cutting };
 
   // start.cpp
+  void check_open_files();
   Status start_cloudsql();
   std::shared_ptr<const upstream::SocksProxy> socks_proxy() const;
   Status start_upstreams();

@@ -77,8 +77,7 @@ Status App::start() {
   log::start(options);
   for (const auto& n : notes_) n.warning ? log::warn(n.text) : log::info(n.text);
   keep_memory_reserve();
-  if (auto files = raise_open_files(); !files)
-    log::debug("the limit of open files stays", {{"reason", files.error().what}});
+  check_open_files();
   auto loop = io::Loop::create();
   if (!loop) return tl::unexpected(loop.error());
   loop_ = std::move(*loop);
@@ -103,6 +102,24 @@ Status App::start() {
   watch_signals();
   begin();
   return {};
+}
+
+// A client and a server are a file each; what else is open are a few dozens.
+void App::check_open_files() {
+  constexpr std::uint64_t kOthers = 64;
+  const auto files = raise_open_files();
+  if (!files) return log::warn("the limit of open files stays as it is: " + files.error().what);
+  std::uint64_t servers = 0;
+  for (const auto& up : config_->upstreams)
+    servers += up.pool.max_server_connections != 0 ? up.pool.max_server_connections : up.pool.size;
+  const auto needed = config_->server.max_client_conn + servers + kOthers;
+  if (files->now >= needed) return;
+  log::warn("max_client_conn is " + std::to_string(config_->server.max_client_conn) + " and " +
+            std::to_string(servers) + " server connections may be open, but only " +
+            std::to_string(files->now) +
+            " files: clients will be turned away before the limit is reached. Raise the limit of open files "
+            "(ulimit -n, LimitNOFILE=) to " +
+            std::to_string(needed) + ", or lower max_client_conn.");
 }
 
 Status App::start_cloudsql() {

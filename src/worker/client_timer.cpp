@@ -58,7 +58,7 @@ std::optional<Time> Client::deadline() const {
       consider(c.client_idle_timeout, phase_since_);
       break;
     case pool::Phase::Waiting:
-      if (ticket_) consider(c.query_wait_timeout, phase_since_);
+      if (ticket_) consider(c.query_wait_timeout, request_since_);
       break;
     case pool::Phase::IdleInTransaction:
       consider(c.idle_transaction_timeout, phase_since_);

@@ -74,6 +74,7 @@ class Login final : public upstream::Connector::Owner {
   void answer_database();
   void ask_for_database();
   void lose_turn();
+  void refuse_pool();
   void logged_in(upstream::Ready ready);
   void tell_failure(const upstream::Failure& failure);
   void end_slot(io::Stream stream, bool say_terminate);

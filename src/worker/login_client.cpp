@@ -267,7 +267,12 @@ std::optional<pool::Settings> Login::startup_settings() {
 void Login::decide() {
   const auto& s = accept_.startup();
   pool_ = up_->shared->find(s.database, s.user);
-  if (!pool_) return want_slot(false);
+  if (!pool_) {
+    // Before the database is asked, which would cost a login each time; whether there is room is known for
+    // certain only behind it.
+    const bool full = worker_.shared().pools.load() >= worker_.config().server.max_pools;
+    return full ? refuse_pool() : want_slot(false);
+  }
   if (password_)  // the client has been asked already
     return known_by_now() ? admit(*pool_) : want_slot(true);
   if (up_->conf->client_auth == conf::ClientAuth::Trust) return trust();

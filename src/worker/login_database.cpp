@@ -177,6 +177,12 @@ void Login::on_ready(upstream::Connector&, upstream::Ready ready) noexcept {
   client.event_done();
 }
 
+void Login::refuse_pool() {
+  worker_.shared().registry->client_refused("max_pools");
+  refuse({"FATAL", "53300", "too many pools (max_pools)", "Each pair of database and user is a pool.",
+          "Raise server.max_pools."});
+}
+
 void Login::logged_in(upstream::Ready ready) {
   const auto& s = accept_.startup();
   const bool asked = ready.login->auth_method() != AuthMethod::None;
@@ -189,9 +195,7 @@ void Login::logged_in(upstream::Ready ready) {
                                             worker_.config().server.max_pools);
   if (!entry) {
     end_slot(std::move(ready.connection.stream), true);
-    worker_.shared().registry->client_refused("max_pools");
-    return refuse({"FATAL", "53300", "too many pools (max_pools)",
-                   "Each pair of database and user is a pool.", "Raise server.max_pools."});
+    return refuse_pool();
   }
   // Before anybody can be let in on what is learned: their welcome is made of it.
   pool::SettingSet reported;

@@ -166,3 +166,10 @@ def test_without_memory_new_clients_are_refused_and_the_others_go_on(postgres, t
         assert raw.rows(clients[0], "select 1") == ["1"]
         for w in clients:
             w.sock.close()
+
+
+def test_too_few_files_for_max_client_conn_are_told_at_the_start(postgres, tmp_path):
+    config = tmp_path / "sidepool.toml"
+    config.write_text(f'[[upstream]]\nhosts = ["{postgres.tcp}"]\nlisten = ["127.0.0.1:{free_port()}"]\n', encoding="utf-8")
+    with Process(["prlimit", "--nofile=200:200", paths.sidepool(), "--config", config]) as process:
+        process.wait_line(r"max_client_conn is 1000 and .* but only 200 files: .*\(ulimit -n, LimitNOFILE=\) to \d+")

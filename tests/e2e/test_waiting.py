@@ -36,3 +36,17 @@ def test_a_configured_password_that_is_refused_is_told_at_once():
         assert error["C"] == "28P01"
         assert error["H"] == "Correct the password in this user's [[user]] entry."
         assert pooler.process.find(r"Correct the password in this user's \[\[user\]\] entry")
+
+
+def test_each_request_waits_for_as_long_as_it_may():
+    """Also one that was sent behind another, whose time is over before."""
+    with application_database(Postgres()) as postgres, \
+            Pooler(postgres, {"size": 1, "query_wait_timeout": "3s"}) as pooler:
+        holder, w = raw.login(pooler)[0], raw.login(pooler)[0]
+        assert raw.rows(holder, "begin") == []
+        w.send(wire.query("select 1") + wire.query("select 2"))
+        kind, body = w.read()
+        assert (kind, wire.error_fields(body)["C"]) == ("E", "53300")
+        assert raw.rows(holder, "commit") == []
+        assert [kind for kind, _ in w.read_until("Z")] == ["Z"]
+        assert [kind for kind, _ in w.read_until("Z")] == ["T", "D", "C", "Z"]
