@@ -33,9 +33,9 @@ void one_row(Buffer& out) {
 }
 
 // One client and one server, which it gets whenever it asks.
-class Exchange {
+class Pair {
  public:
-  explicit Exchange(Isolation isolation) : options_{.isolation = isolation} {
+  explicit Pair(Isolation isolation) : options_{.isolation = isolation} {
     server_.base = reported();
     server_.backend_pid = 4711;
     session_.begin(nullptr, Settings{}, actions_);
@@ -86,22 +86,22 @@ class Exchange {
   std::size_t written_ = 0;
 };
 
-void run(benchmark::State& state, Exchange& exchange, const Buffer& request, const Buffer& answer) {
+void run(benchmark::State& state, Pair& pair, const Buffer& request, const Buffer& answer) {
   for (auto _ : state) {
-    if (!exchange.transaction(request, answer)) {
+    if (!pair.transaction(request, answer)) {
       state.SkipWithError("the server was not released");
       break;
     }
   }
-  benchmark::DoNotOptimize(exchange.written());
+  benchmark::DoNotOptimize(pair.written());
 }
 
 void BM_Simple(benchmark::State& state) {
   Buffer request, answer;
   protocol::query(request, "SELECT abalance FROM pgbench_accounts WHERE aid = 4711");
   one_row(answer);
-  Exchange exchange(Isolation::Reset);
-  run(state, exchange, request, answer);
+  Pair pair(Isolation::Reset);
+  run(state, pair, request, answer);
 }
 BENCHMARK(BM_Simple);
 
@@ -116,8 +116,8 @@ void BM_Extended(benchmark::State& state) {
   protocol::parse_complete(answer);
   protocol::bind_complete(answer);
   one_row(answer);
-  Exchange exchange(Isolation::Reset);
-  run(state, exchange, request, answer);
+  Pair pair(Isolation::Reset);
+  run(state, pair, request, answer);
 }
 BENCHMARK(BM_Extended);
 
@@ -134,9 +134,9 @@ void BM_Prepared(benchmark::State& state) {
   protocol::sync(request);
   protocol::bind_complete(answer);
   one_row(answer);
-  Exchange exchange(Isolation::Reset);
-  if (!exchange.transaction(preparing, prepared)) state.SkipWithError("it could not be prepared");
-  run(state, exchange, request, answer);
+  Pair pair(Isolation::Reset);
+  if (!pair.transaction(preparing, prepared)) state.SkipWithError("it could not be prepared");
+  run(state, pair, request, answer);
 }
 BENCHMARK(BM_Prepared);
 

@@ -38,6 +38,18 @@ class Actions {
 
   void add(Do what) noexcept { list_[n_++] = {what, {}, 0, 0, false}; }
 
+  // What the call under way was given: pass() borrows it where it lies, and copies everything else. Empty
+  // behind the call.
+  void borrow(Bytes input) noexcept { input_ = input; }
+  void pass(Do to, Bytes b) {
+    const bool in_input = b.data() >= input_.data() && b.data() + b.size() <= input_.data() + input_.size();
+    if (in_input) {
+      send(to, b);
+    } else {
+      copy(to, b);
+    }
+  }
+
   // Borrowed bytes; neighbours in the input become one write.
   void send(Do to, Bytes b) noexcept {
     if (b.empty()) return;
@@ -89,6 +101,7 @@ class Actions {
   static constexpr std::size_t kPerStep = 16;
   std::array<Entry, 48> list_{};
   std::size_t n_ = 0;
+  Bytes input_;
   Buffer own_;
 };
 

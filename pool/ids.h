@@ -21,6 +21,6 @@ struct SessionId {
 };
 
 // Order of arrival in a wait queue; never reused.
-enum class Ticket : std::uint64_t {};
+enum class Ticket : std::uint64_t { None = 0 };
 
 }  // namespace sidepool::pool

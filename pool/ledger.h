@@ -5,6 +5,7 @@
 // Query or a FunctionCall always earns its ReadyForQuery. (PostgreSQL manual, "Message Flow"; postgres.c,
 // PostgresMain.)
 #pragma once
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -57,50 +58,67 @@ struct Expected {
   }
 };
 
-// A queue in one vector: entries before head_ are done.
+// The replies that one server owes to the session that has it. They lie with the server; of a session that
+// has none nothing is owed.
 class Ledger {
  public:
+  // A queue in one vector: entries before `head` are done.
+  struct Replies {
+    std::vector<Expected> queue;
+    std::size_t head = 0;
+    std::size_t deciding = 0;  // of those that are not done
+  };
   // Beyond this many the session takes no more from its client. PostgreSQL sends its output when 8 KiB are
   // full and no reply is shorter than 5 bytes, so with more than 1,639 outstanding some replies are always on
   // their way and waiting for them cannot block for ever.
   static constexpr std::size_t kFull = 8192;
 
-  bool empty() const noexcept { return head_ == queue_.size(); }
-  std::size_t size() const noexcept { return queue_.size() - head_; }
+  // A server has been lent. REQUIRES: it owes nothing.
+  void open(Replies& owed) noexcept {
+    assert(owed.head == owed.queue.size());
+    owed_ = &owed;
+  }
+  // The server is no longer the session's; whatever it still owes is nobody's.
+  void close() noexcept {
+    if (!owed_) return;
+    if (!empty()) *owed_ = {};
+    owed_ = nullptr;
+  }
+
+  bool empty() const noexcept { return !owed_ || owed_->head == owed_->queue.size(); }
+  std::size_t size() const noexcept { return owed_ ? owed_->queue.size() - owed_->head : 0; }
   bool full() const noexcept { return size() >= kFull; }
-  Expected& front() noexcept { return queue_[head_]; }
-  Expected& at(std::size_t i) noexcept { return queue_[head_ + i]; }
-  const Expected& at(std::size_t i) const noexcept { return queue_[head_ + i]; }
+  // REQUIRES of the rest: a server has been lent; of those that name an entry: there is one.
+  Expected& front() noexcept { return owed_->queue[owed_->head]; }
+  Expected& at(std::size_t i) noexcept { return owed_->queue[owed_->head + i]; }
+  const Expected& at(std::size_t i) const noexcept { return owed_->queue[owed_->head + i]; }
 
   void push(Expected e) {
-    deciding_ += e.decides() ? 1 : 0;
-    queue_.push_back(std::move(e));
+    owed_->deciding += e.decides() ? 1 : 0;
+    owed_->queue.push_back(std::move(e));
   }
   void pop() {
-    deciding_ -= queue_[head_].decides() ? 1 : 0;
-    ++head_;
-    if (empty()) {
-      head_ = 0;
-      queue_.clear();
-      if (queue_.capacity() > kKeep) std::vector<Expected>{}.swap(queue_);
-    } else if (head_ > kKeep && head_ > queue_.size() / 2) {
-      queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(head_));
-      head_ = 0;
+    auto& [queue, head, deciding] = *owed_;
+    deciding -= queue[head].decides() ? 1 : 0;
+    ++head;
+    if (head == queue.size()) {
+      head = 0;
+      queue.clear();
+      if (queue.capacity() > kKeep) std::vector<Expected>{}.swap(queue);
+    } else if (head > kKeep && head > queue.size() / 2) {
+      queue.erase(queue.begin(), queue.begin() + static_cast<std::ptrdiff_t>(head));
+      head = 0;
     }
   }
   void erase(std::size_t i) {
-    deciding_ -= at(i).decides() ? 1 : 0;
-    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(head_ + i));
-  }
-  void clear() noexcept {
-    head_ = deciding_ = 0;
-    std::vector<Expected>{}.swap(queue_);
+    owed_->deciding -= at(i).decides() ? 1 : 0;
+    owed_->queue.erase(owed_->queue.begin() + static_cast<std::ptrdiff_t>(owed_->head + i));
   }
 
   // Nothing of the client's is outstanding.
   bool only_setup() const noexcept {
-    for (std::size_t i = head_; i < queue_.size(); ++i) {
-      if (!queue_[i].setup) return false;
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (!at(i).setup) return false;
     }
     return true;
   }
@@ -113,8 +131,9 @@ class Ledger {
 
   // The index of the first entry from `from` on with this request; size() if there is none.
   std::size_t find(Request r, std::size_t from = 0) const noexcept {
+    const auto n = size();
     std::size_t i = from;
-    while (i < size() && queue_[head_ + i].request != r) ++i;
+    while (i < n && at(i).request != r) ++i;
     return i;
   }
 
@@ -122,20 +141,18 @@ class Ledger {
   // cycle nothing is open: if the entry fails, what follows is skipped too.
   template <class Concerns>
   bool undecided(Concerns&& concerns) const noexcept {
-    if (deciding_ == 0) return false;
+    if (!owed_ || owed_->deciding == 0) return false;
     bool sync = false;
-    for (std::size_t i = queue_.size(); i-- > head_;) {
-      sync |= queue_[i].request == Request::Sync;
-      if (sync && queue_[i].decides() && concerns(queue_[i])) return true;
+    for (std::size_t i = size(); i-- > 0;) {
+      sync |= at(i).request == Request::Sync;
+      if (sync && at(i).decides() && concerns(at(i))) return true;
     }
     return false;
   }
 
  private:
   static constexpr std::size_t kKeep = 64;
-  std::vector<Expected> queue_;
-  std::size_t head_ = 0;
-  std::size_t deciding_ = 0;
+  Replies* owed_ = nullptr;
 };
 
 }  // namespace sidepool::pool

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "pool/exchange.h"
 #include "pool/ids.h"
 #include "pool/settings.h"
 #include "pool/statements.h"
@@ -47,6 +48,7 @@ struct ServerState {
     return find(base, name) || find(applied, name) || ++late_parameters <= kMaxLateParameters;
   }
 
+  Exchange exchange;  // with the session that has it
   ServerStatements statements;
   bool replay_prepared = false;  // our replay statement exists on it
 

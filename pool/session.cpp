@@ -81,8 +81,8 @@ bool Session::takes_client_input() const noexcept {
     case State::RefusedTransaction:
       return true;
     case State::Active:
-      return !spoiled_ && !stalled_ && again_.empty() && !sync_held_ && (!hold_for_ready_ || skipping_) &&
-             !ledger_.full();
+      return !spoiled_ && !stalled_ && server_->exchange.again.empty() && !sync_held_ &&
+             (!hold_for_ready_ || skipping_) && !ledger_.full();
     case State::Login:
     case State::Waiting:
     case State::Preparing:
@@ -122,7 +122,8 @@ void Session::acquire(Actions& out) {
 
 void Session::on_granted(ServerState& server, Actions& out) {
   server_ = &server;
-  from_server_ = protocol::Framer();
+  ledger_.open(server.exchange.owed);
+  server.exchange.begin();
   tx_ = TxStatus::Idle;
   own_names_ = letting_go_ = false;
   wrote_ = checking_shape_ = setup_failed_ = got_fatal_ = server_unfit_ = cancel_sent_ = false;
@@ -144,21 +145,18 @@ void Session::on_refused(const ErrorFields& why, Actions& out) {
 // Outside a transaction, pinned to nothing, with nothing on its way: the loss of the server is no loss.
 bool Session::nothing_at_stake() const noexcept {
   return state_ == State::Active && ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && pins_ == 0 &&
-         options_->mode != Mode::Session && unnamed_.kind != Unnamed::OnServerOnly && !skipping_ &&
-         !stalled_ && passing_ == Passing::None && client_.at_boundary();
+         options_->mode != Mode::Session && !unnamed_on_server_only() && !skipping_ && !stalled_ &&
+         passing_ == Passing::None && client_.at_boundary();
 }
 
 void Session::on_server_lost(Actions& out) {
   // The client has the beginning of a message: whatever it were told would be read as the rest.
-  const bool torn = from_server_.inside() && server_part_.empty() && !swallow_;
+  const bool torn =
+      server_ && server_->exchange.framer.inside() && server_->exchange.part.empty() && !swallow_;
   const bool harmless = !torn && !wrote_ && !stalled_ && passing_ == Passing::None &&
                         (state_ == State::Preparing || (state_ == State::Active && ledger_.empty()));
   const bool no_loss = !torn && nothing_at_stake() && !got_fatal_;
-  server_ = nullptr;
-  ledger_.clear();
-  server_part_.clear();
-  forget_cycle();
-  copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+  forget_server();
   if (state_ == State::Draining || state_ == State::Closed || client_gone_) return close(out);
   if (std::exchange(letting_go_, false)) {
     state_ = State::Idle;
@@ -183,7 +181,7 @@ void Session::on_client_gone(Actions& out) {
 
 void Session::end(const ErrorFields& why, Actions& out) {
   if (state_ == State::Closed || client_gone_) return;
-  if (!server_ || from_server_.at_boundary()) {  // never inside a message that is passing
+  if (between_replies()) {  // never inside a message that is passing
     out.compose(Do::ToClient, [&why](Buffer& own) { protocol::error_response(own, why); });
   }
   ++events_.errors;
@@ -202,8 +200,8 @@ void Session::on_cancel_done(bool server_unfit, Actions& out) {
 // Nothing of this client lies on the server or on the way to or from it (product.md §5, Changing hands).
 bool Session::at_rest() const noexcept {
   return ledger_.empty() && tx_ == TxStatus::Idle && !cycle_open_ && !skipping_ && !stalled_ && !sync_held_ &&
-         again_.empty() && cancels_ == 0 && passing_ == Passing::None && client_.at_boundary() &&
-         from_server_.at_boundary();
+         (!server_ || server_->exchange.again.empty()) && cancels_ == 0 && passing_ == Passing::None &&
+         client_.at_boundary() && between_replies();
 }
 
 // Even when nothing is outstanding: something of this client lies on it, or the mode says so.
@@ -240,6 +238,7 @@ void Session::release(Actions& out) {
   }
   if (server_->clean_up == CleanUp::Impossible || server_unfit_ || got_fatal_) return close_server(out);
   state_ = State::Idle;
+  ledger_.close();
   server_ = nullptr;
   hold_for_ready_ = hold_next_ = settings_move_ = false;
   out.add(Do::ReleaseServer);
@@ -247,18 +246,21 @@ void Session::release(Actions& out) {
 
 void Session::close_server(Actions& out) {
   const bool half_sent = passing_ == Passing::Forward || passing_ == Passing::Scan || spoiled_;
-  server_ = nullptr;
-  ledger_.clear();
-  server_part_.clear();
-  forget_cycle();
-  parsed_unclear_.clear();
-  copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+  forget_server();
   out.add(half_sent ? Do::CutServer : Do::CloseServer);
   if (state_ == State::Active || state_ == State::Preparing) state_ = State::Idle;
 }
 
+// It is closed, or lost.
+void Session::forget_server() noexcept {
+  forget_cycle();
+  ledger_.close();
+  server_ = nullptr;
+  copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+}
+
 void Session::fatal(const ErrorFields& why, Actions& out) {
-  if (!client_gone_ && state_ != State::Closed && (!server_ || from_server_.at_boundary())) {
+  if (!client_gone_ && state_ != State::Closed && between_replies()) {
     out.compose(Do::ToClient, [&why](Buffer& own) { protocol::error_response(own, why); });
     ++events_.errors;
   }
@@ -304,7 +306,7 @@ void Session::drain(Actions& out) {
     out.compose(Do::ToServer, [](Buffer& own) { protocol::query(own, "ROLLBACK"); });
     return expect(Request::Query, Reply::Swallow);
   }
-  if (!from_server_.at_boundary()) return close(out);
+  if (!between_replies()) return close(out);
   if (options_->mode == Mode::Session && wrote_) server_->require(CleanUp::Everything);
   // Locks and temporary objects of a client that has left are in everybody's way, so this does not wait for
   // the next user.

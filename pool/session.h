@@ -121,7 +121,9 @@ class Session {
   void spell_startup();
   void acquire(Actions& out);
   void settle(Actions& out);
+  bool between_replies() const noexcept { return !server_ || server_->exchange.framer.at_boundary(); }
   bool at_rest() const noexcept;
+  void forget_server() noexcept;
   void release(Actions& out);
   void close_server(Actions& out);
   void fatal(const protocol::ErrorFields& why, Actions& out);
@@ -268,6 +270,8 @@ class Session {
   const Settings& fingerprint();
 
   // session_unnamed.cpp: the unnamed statement, and DEALLOCATE
+  UnnamedStatement& unnamed();
+  bool unnamed_on_server_only() const noexcept { return unnamed_ && unnamed_->kind == Unnamed::OnServerOnly; }
   bool parse_unnamed(Bytes whole, Bytes tail, Actions& out);
   void ensure_unnamed(Actions& out);
   bool unnamed_unsettled();
@@ -283,7 +287,7 @@ class Session {
   void whole_reply(char type, Bytes whole, Actions& out);
   void complete(char type, Bytes whole, Actions& out);
   void after_reply(Actions& out);
-  void pass_back(Bytes bytes, Actions& out);
+  static void pass_back(Bytes bytes, Actions& out) { out.pass(Do::ToClient, bytes); }
   void on_ready(Bytes whole, Actions& out);
   void end_of_transaction(Actions& out);
   void on_parameter(Bytes whole, Actions& out);
@@ -340,7 +344,7 @@ class Session {
   StatementScope scope_;
   ServerState* server_ = nullptr;  // lent
 
-  protocol::Framer client_, from_server_;
+  protocol::Framer client_;
   Ledger ledger_;
   State state_ = State::Login;
   Passing passing_ = Passing::None;
@@ -378,9 +382,11 @@ class Session {
   bool switching_ = false;           // what is sent now belongs to a switch to these
   bool switched_for_query_ = false;  // a Query waits for the answers to such a switch
   bool letting_go_ = false;          // the server is cleaned before it goes back
-  bool spoiled_ = false;             // the server is about to end the session over what the client has sent
+  bool fingerprint_known_ = false;
+  bool spoiled_ = false;  // the server is about to end the session over what the client has sent
   bool client_gone_ = false;
   bool server_unfit_ = false;
+  Outdated outdated_ = Outdated::Unknown;
   std::uint16_t cancels_ = 0;
 
   std::uint32_t pins_ = 0;               // bits of Pin that hold now
@@ -396,28 +402,17 @@ class Session {
   Settings unasked_;       // those of overrides_ that came without a text that sets something
   Settings equal_before_;  // those of overrides_ that this transaction changed from the server's own value
   Settings fingerprint_;
-  bool fingerprint_known_ = false;
   std::uint32_t version_ = 1;  // grows when overrides_ changes
   std::uint32_t client_pid_ = 0;
 
   std::unique_ptr<ClientStatements> statements_;
-  UnnamedStatement unnamed_;
-  std::string last_bound_, last_portal_;                // the client's names of what was bound last
-  std::string deallocates_bound_, deallocates_portal_;  // as unnamed_.deallocates, and where it is bound
-  StatementId stands_for_bound_ = StatementId::None;    // and unnamed_.stands_for
-  std::vector<StatementId> parsed_unclear_;  // on this server, under settings of this transaction only
+  std::unique_ptr<UnnamedStatement> unnamed_;  // null: it has never had one
 
-  Bytes input_;                       // of the call under way
-  Buffer client_part_, server_part_;  // of a message that has to be whole and came in pieces
-  std::uint32_t part_body_ = 0;       // the announced size of the body of client_part_
-  std::size_t part_reserved_ = 0;     // of the store's memory, for client_part_
-  Buffer kept_, again_;  // a cycle whose first statement may be outdated on this server, to be sent again
-  std::uint8_t kept_messages_ = 0;
-  Outdated outdated_ = Outdated::Unknown;
-  Buffer put_off_;  // a Bind, whole: whether it is an error depends on the next message
+  Buffer client_part_;             // of a message that has to be whole and came in pieces
+  std::uint32_t part_body_ = 0;    // the announced size of the body of client_part_
+  std::size_t part_reserved_ = 0;  // of the store's memory, for client_part_
   std::unique_ptr<TextScan> text_;
   std::unique_ptr<Refusal> refusal_;
-  Buffer replay_error_;  // the ErrorResponse body of a failed replay
   SessionEvents events_;
 };
 

@@ -13,7 +13,7 @@ namespace {
 // What is kept: the usual Bind, Describe, Execute, Sync and a little more. Of a longer cycle the client gets
 // the error.
 constexpr std::size_t kKeptBytes = 16384, kKeptMessages = 8;
-// Kept by a session between its cycles, so that the steady state allocates nothing.
+// Kept between cycles, so that the steady state allocates nothing.
 constexpr std::size_t kSpareBytes = 512;
 }  // namespace
 
@@ -27,38 +27,42 @@ void Session::begin_keeping(const ClientStatements::Entry& entry) {
 // A message of the client has passed.
 void Session::keep(char type, Bytes whole) {
   if (!keeping_) return;
-  if (kept_.size() + whole.size() > kKeptBytes || ++kept_messages_ > kKeptMessages || copy_bound_) {
+  auto& x = server_->exchange;
+  if (x.kept.size() + whole.size() > kKeptBytes || ++x.kept_messages > kKeptMessages || copy_bound_) {
     return drop_kept();
   }
-  kept_.insert(kept_.end(), whole.begin(), whole.end());
+  x.kept.insert(x.kept.end(), whole.begin(), whole.end());
   if (type == 'S') keeping_ = false;  // what follows this cycle must not run before it
   if (type == 'Q' || type == 'F') drop_kept();
 }
 
 void Session::drop_kept() noexcept {
-  if (!keeping_ && kept_.empty()) return;
+  if (!server_ || (!keeping_ && server_->exchange.kept.empty())) return;
+  auto& x = server_->exchange;
   keeping_ = false;
-  kept_messages_ = 0;
-  kept_.clear();
-  if (kept_.capacity() > kSpareBytes) Buffer{}.swap(kept_);
+  x.kept_messages = 0;
+  x.kept.clear();
+  if (x.kept.capacity() > kSpareBytes) Buffer{}.swap(x.kept);
 }
 
 void Session::forget_cycle() noexcept {
-  drop_kept();
-  again_.clear();
-  put_off_.clear();
   running_again_ = false;
+  if (!server_) return;
+  drop_kept();
+  server_->exchange.again.clear();
+  server_->exchange.put_off.clear();
 }
 
 // The request at the head has failed because its plan is outdated; it may be the comparison that a Bind waits
 // for. True: the client is not told, its cycle is sent again when the server has read up to a Sync.
 bool Session::send_again(Actions& out) {
-  if (keeping_ && kept_.empty() && stalled_) {  // that Bind
-    kept_.swap(client_part_);
+  auto& x = server_->exchange;
+  if (keeping_ && x.kept.empty() && stalled_) {  // that Bind
+    x.kept.swap(client_part_);
     stalled_ = false;
   }
-  if (kept_.empty() || client_gone_ || copy_bound_) return false;
-  again_.swap(kept_);
+  if (x.kept.empty() || client_gone_ || copy_bound_) return false;
+  x.again.swap(x.kept);
   drop_kept();
   skip_to_sync();
   if (ledger_.empty()) {  // the client has sent none yet; its own comes with the cycle
@@ -74,30 +78,31 @@ bool Session::send_again(Actions& out) {
 
 // Something has been answered.
 void Session::run_again(Actions& out) {
-  if (again_.empty() || state_ != State::Active) return;
+  if (state_ != State::Active || server_->exchange.again.empty()) return;
   if (!running_again_ && !ledger_.empty()) return;
   running_again_ = true;
-  while (!again_.empty() && !stalled_ && !sync_held_ && state_ == State::Active) {
-    const auto size = std::size_t{1} + protocol::load_be32(again_.data() + 1);
-    const Buffer message(again_.begin(), again_.begin() + static_cast<std::ptrdiff_t>(size));
-    again_.erase(again_.begin(), again_.begin() + static_cast<std::ptrdiff_t>(size));
+  while (state_ == State::Active && !server_->exchange.again.empty() && !stalled_ && !sync_held_) {
+    auto& again = server_->exchange.again;
+    const auto size = std::size_t{1} + protocol::load_be32(again.data() + 1);
+    const Buffer message(again.begin(), again.begin() + static_cast<std::ptrdiff_t>(size));
+    again.erase(again.begin(), again.begin() + static_cast<std::ptrdiff_t>(size));
     const char type = static_cast<char>(message[0]);
     if (!skipping_ || type == 'S') on_message(type, message, out);
   }
-  if (again_.empty()) running_again_ = false;
+  if (!server_ || server_->exchange.again.empty()) running_again_ = false;
 }
 
 // A Bind of a statement of which the client has an old description. If it asks for a new one in the next
 // message it is served; product.md says so outside a transaction block. False: it has to fail.
 bool Session::put_off(Bytes bind) {
   if (tx_ != TxStatus::Idle || !may_invent()) return false;
-  put_off_.assign(bind.begin(), bind.end());
+  server_->exchange.put_off.assign(bind.begin(), bind.end());
   return true;
 }
 
 // `whole`: the next message, empty if it has not come to its end.
 void Session::end_putting_off(char type, Bytes whole, Actions& out) {
-  const Buffer bind = std::exchange(put_off_, {});
+  const Buffer bind = std::exchange(server_->exchange.put_off, {});
   const auto target = protocol::TargetView::decode(whole.subspan(std::min<std::size_t>(5, whole.size())));
   const auto head = protocol::BindHead::decode(Bytes{bind}.subspan(5));
   const bool described = type == 'D' && target && target->kind == 'P' && target->name == head->portal;

@@ -30,7 +30,7 @@ std::string unknown_type(char type) {
 }  // namespace
 
 void Session::on_client(Bytes& in, Actions& out) {
-  input_ = in;
+  out.borrow(in);
   for (bool more = true; more && out.room();) {
     switch (state_) {
       case State::Idle:
@@ -55,7 +55,7 @@ void Session::on_client(Bytes& in, Actions& out) {
         break;
     }
   }
-  input_ = {};
+  out.borrow({});
 }
 
 // Without a server: answers what needs none, asks for one otherwise. True: bytes were consumed.
@@ -151,7 +151,7 @@ void Session::flush_if_full(Actions& out) {
 // One whole message, header included. What cannot be decided before an earlier reply is kept.
 void Session::on_message(char type, Bytes whole, Actions& out) {
   if (in_copy(type)) return eat(type, whole, out);
-  if (!put_off_.empty()) end_putting_off(type, whole, out);
+  if (!server_->exchange.put_off.empty()) end_putting_off(type, whole, out);
   if (!keeping_) drop_kept();  // it is behind the cycle that is kept
   bool decided = true;
   part_body_ = static_cast<std::uint32_t>(whole.size() - 5);
@@ -196,16 +196,10 @@ void Session::on_message(char type, Bytes whole, Actions& out) {
   if (whole.data() != client_part_.data()) client_part_.assign(whole.begin(), whole.end());
 }
 
-// Sends bytes of the client on. Borrowed where they lie in the input of this call, copied otherwise.
+// Sends bytes of the client on.
 void Session::pass(Bytes bytes, Actions& out) {
   wrote_ = true;
-  const bool in_input =
-      bytes.data() >= input_.data() && bytes.data() + bytes.size() <= input_.data() + input_.size();
-  if (in_input) {
-    out.send(Do::ToServer, bytes);
-  } else {
-    out.copy(Do::ToServer, bytes);
-  }
+  out.pass(Do::ToServer, bytes);
 }
 
 // False: undecided.
@@ -226,11 +220,12 @@ void Session::on_execute(Bytes whole) {
   open_cycle();
   alone_flushed_ = false;
   reset_ran_ = resets_ != 0;
+  auto& x = server_->exchange;
   const bool deallocates =
-      !deallocates_bound_.empty() && protocol::Reader(whole.subspan(5)).cstr() == deallocates_portal_;
+      !x.deallocates_bound.empty() && protocol::Reader(whole.subspan(5)).cstr() == x.deallocates_portal;
   if (!deallocates) return expect(Request::Execute);
-  const auto name = std::exchange(deallocates_bound_, {});
-  const auto id = std::exchange(stands_for_bound_, StatementId::None);
+  const auto name = std::exchange(x.deallocates_bound, {});
+  const auto id = std::exchange(x.stands_for_bound, StatementId::None);
   server_->statements.remove(id);
   const auto* e = statements().find(name);
   const bool the_same = e && (own_names_ || e->statement->id == id);
@@ -270,7 +265,7 @@ bool Session::on_query(Bytes whole, Actions& out) {
 
 // Behind an error in its cycle the server skips a Query, and the client's unnamed statement stays.
 bool Session::drops_unnamed_if_run() const noexcept {
-  return cycle_open_ && !ledger_.empty() && unnamed_.kind != Unnamed::None;
+  return cycle_open_ && !ledger_.empty() && unnamed_ && unnamed_->kind != Unnamed::None;
 }
 
 void Session::note_query() {

@@ -56,7 +56,7 @@ void Session::on_error(Bytes whole, Actions& out) {
 
 void Session::setup_error(Bytes whole) {
   setup_failed_ = true;
-  replay_error_.assign(whole.begin() + 5, whole.end());
+  server_->exchange.setup_error.assign(whole.begin() + 5, whole.end());
   const auto r = ledger_.front().request;
   if (r != Request::Query && r != Request::Sync) skip_to_sync();
 }
@@ -86,9 +86,10 @@ void Session::tell_error(Bytes whole, const Expected& failed, Actions& out) {
   const auto ours = store_->name_of(failed.statement);
   if (protocol::as_text(whole).find(ours) == std::string_view::npos) return pass_back(whole, out);
   // Of several names for one text most likely the one bound last.
-  const auto* bound = failed.request == Request::Bind ? statements_->find(last_bound_) : nullptr;
+  const auto& last_bound = server_->exchange.last_bound;
+  const auto* bound = failed.request == Request::Bind ? statements_->find(last_bound) : nullptr;
   const bool last = bound && bound->statement->id == failed.statement;
-  auto theirs = last ? std::string_view(last_bound_) : statements_->name_of(failed.statement);
+  auto theirs = last ? std::string_view(last_bound) : statements_->name_of(failed.statement);
   for (std::size_t i = 0; theirs.empty() && i < ledger_.size(); ++i) {  // closed by now, further on
     const auto* change = ledger_.at(i).change.get();
     const auto* before = change ? change->before.statement.get() : nullptr;
@@ -122,7 +123,7 @@ bool Session::note_stale_plan(const ErrorView& e, const Expected& failed) {
 // The server skips everything up to the next Sync, which may not have been sent yet.
 void Session::skip_to_sync() {
   checking_shape_ = false;
-  put_off_.clear();
+  server_->exchange.put_off.clear();
   const auto sync = ledger_.find(Request::Sync);
   for (std::size_t i = sync; i-- > 0;) undo(ledger_.at(i));
   for (std::size_t i = 0; i < sync; ++i) ledger_.pop();
@@ -140,7 +141,7 @@ void Session::undo(Expected& e) {
       server_->statements.remove(e.statement);
     } else if (e.unnamed != 0) {
       if (server_->unnamed_sequence == e.unnamed) server_->unnamed_sequence = 0;
-      if (e.reply == Reply::Forward && unnamed_.sequence == e.unnamed) forget_unnamed();
+      if (e.reply == Reply::Forward && unnamed_->sequence == e.unnamed) forget_unnamed();
     }
   }
   if (e.request == Request::DescribeStatement || e.request == Request::DescribePortal) {

@@ -21,7 +21,7 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
   part_body_ = s.body_size;
   const bool small = s.body_size <= kFreeText && s.type != 'd' && s.type != 'F';
   if (!small) {
-    if (!put_off_.empty()) end_putting_off(s.type, {}, out);
+    if (!server_->exchange.put_off.empty()) end_putting_off(s.type, {}, out);
     drop_kept();
   }
   switch (s.type) {
@@ -155,17 +155,17 @@ void Session::end_scan(Bytes last, Actions& out) {
   ++events_.parses;
   if (!text->name.empty()) return use(traits);
   forget_unnamed();
-  unnamed_.traits = traits;
+  unnamed().traits = traits;
   if (options_->mode == Mode::Session) return;
-  unnamed_.kind = Unnamed::OnServerOnly;
+  unnamed().kind = Unnamed::OnServerOnly;
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = ++unnamed_.sequence;
+  server_->unnamed_sequence = ++unnamed().sequence;
   if (ledger_.empty()) return;
   // It cannot have been answered before its last byte is sent.
   const auto mine_at = ledger_.size() - 1;
   Expected mine = std::move(ledger_.at(mine_at));
   ledger_.erase(mine_at);
-  mine.unnamed = unnamed_.sequence;
+  mine.unnamed = unnamed().sequence;
   ledger_.push(std::move(mine));
 }
 

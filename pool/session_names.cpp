@@ -85,7 +85,7 @@ void Session::switch_names(Actions& out) {
   }
   switching_ = false;
   own_names_ = wrote_ = true;
-  parsed_unclear_.clear();
+  server_->exchange.parsed_unclear.clear();
   server_->require(CleanUp::Everything);
   events_.pins |= kOwn & ~pins_;
   pins_ |= kOwn;

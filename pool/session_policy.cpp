@@ -88,7 +88,7 @@ void Session::tell_losses(std::uint32_t lost, Actions& out) {
 // user of the server. True: it is being cleaned and goes back afterwards.
 bool Session::let_go(Actions& out) {
   if (policy() != Pinning::Off) return false;
-  if (unnamed_.kind == Unnamed::OnServerOnly) {
+  if (unnamed_on_server_only()) {
     forget_unnamed();
     tell_losses(static_cast<std::uint32_t>(Pin::LongText), out);
   }

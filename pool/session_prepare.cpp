@@ -282,7 +282,7 @@ void Session::prepared(Actions& out) {
 
 // PostgreSQL has refused one of the client's own settings: that is the client's error.
 void Session::replay_failed(Actions& out) {
-  const auto e = protocol::ErrorView::decode(replay_error_)
+  const auto e = protocol::ErrorView::decode(server_->exchange.setup_error)
                      .value_or(protocol::ErrorView{
                          "ERROR", "XX000", "the session's settings could not be restored", {}, {}});
   ErrorFields why{login_ ? "FATAL" : "ERROR", e.code, e.message, e.detail, e.hint};
@@ -293,9 +293,10 @@ void Session::replay_failed(Actions& out) {
   }
   server_->require(CleanUp::Everything);  // whatever the isolation: what it has now is not certain
   server_->applied = nullptr;
-  if (cancels_ > 0 || !from_server_.at_boundary()) {
+  if (cancels_ > 0 || !between_replies()) {
     close_server(out);
   } else {
+    ledger_.close();
     server_ = nullptr;
     out.add(Do::ReleaseServer);
   }

@@ -50,26 +50,27 @@ bool answers(char type, Request r) noexcept {
 }  // namespace
 
 void Session::on_server(Bytes& in, Actions& out) {
-  input_ = in;
+  out.borrow(in);
   while (server_ && out.room()) {
-    const auto s = from_server_.next(in);
+    const auto s = server_->exchange.framer.next(in);
     if (!s) {
-      if (from_server_.bad()) lose_order(out);
+      if (server_->exchange.framer.bad()) lose_order(out);
       break;
     }
     server_message(*s, out);
   }
-  input_ = {};
+  out.borrow({});
 }
 
 void Session::server_message(const Slice& s, Actions& out) {
   if (looked_at(s.type) || ((s.type == 'T' || s.type == 't') && describes_next())) {
     if (s.first && s.last) return whole_reply(s.type, s.bytes, out);
     if (s.body_size > kWholeReply) return lose_order(out);
-    server_part_.insert(server_part_.end(), s.bytes.begin(), s.bytes.end());
+    auto& part = server_->exchange.part;
+    part.insert(part.end(), s.bytes.begin(), s.bytes.end());
     if (!s.last) return;
     Buffer whole;
-    whole.swap(server_part_);
+    whole.swap(part);
     return whole_reply(s.type, whole, out);
   }
   if (s.first) begin_reply(s, out);
@@ -148,16 +149,6 @@ void Session::after_reply(Actions& out) {
   if (sync_held_ && ledger_.find(Request::Execute) == ledger_.size()) send_sync(kSync, out);
   retry_stalled(out);
   run_again(out);
-}
-
-void Session::pass_back(Bytes bytes, Actions& out) {
-  const bool in_input =
-      bytes.data() >= input_.data() && bytes.data() + bytes.size() <= input_.data() + input_.size();
-  if (in_input) {
-    out.send(Do::ToClient, bytes);
-  } else {
-    out.copy(Do::ToClient, bytes);
-  }
 }
 
 void Session::on_ready(Bytes whole, Actions& out) {
@@ -241,8 +232,8 @@ void Session::end_of_transaction(Actions& out) {
     fingerprint_known_ = false;
   }
   if ((pins_ & kPrivatePins) != 0) return;
-  for (const auto id : parsed_unclear_) server_->statements.outdate(id);
-  parsed_unclear_.clear();
+  for (const auto id : server_->exchange.parsed_unclear) server_->statements.outdate(id);
+  server_->exchange.parsed_unclear.clear();
 }
 
 void Session::on_parameter(Bytes whole, Actions& out) {

@@ -73,11 +73,11 @@ bool Session::check_shape(std::string_view name, const ClientStatements::Entry& 
 
 // The same for the unnamed statement, where the server's is not this client's.
 bool Session::check_unnamed(Actions& out) {
-  if (unnamed_.told.rows == 0 || unnamed_.kind != Unnamed::Kept) return false;
-  if (server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_.sequence) return false;
+  if (unnamed().told.rows == 0 || unnamed().kind != Unnamed::Kept) return false;
+  if (server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed().sequence) return false;
   ensure_unnamed(out);
   Expected description{Request::DescribeStatement, Reply::Swallow};
-  description.unnamed = unnamed_.sequence;
+  description.unnamed = unnamed().sequence;
   ask_for_shape("", std::move(description), out);
   return true;
 }
@@ -133,13 +133,13 @@ bool Session::note_change(Statement& s) {
 }
 
 void Session::note_unnamed_shape(const Expected& e, bool rows, std::uint64_t now) noexcept {
-  if (e.unnamed != unnamed_.sequence || unnamed_.kind == Unnamed::None) return;
-  auto& before = rows ? unnamed_.told.rows : unnamed_.told.parameters;
+  if (e.unnamed != unnamed_->sequence || unnamed_->kind == Unnamed::None) return;
+  auto& before = rows ? unnamed_->told.rows : unnamed_->told.parameters;
   if (e.reply == Reply::Forward) {
     before = now;
-    if (rows) unnamed_.misled = false;
+    if (rows) unnamed_->misled = false;
   } else if (!agrees(before, now)) {
-    unnamed_.misled = true;
+    unnamed_->misled = true;
   }
 }
 

@@ -60,8 +60,9 @@ bool Session::parse_twice(std::string_view name, const StatementRef& statement, 
 
 // Even where the server has a copy the text is parsed again: objects that its names mean may have come since.
 bool Session::parse_once(std::string_view name, const StatementRef& statement, Actions& out) {
-  const auto* bound = statements().find(last_bound_);
-  if (bound && bound->statement == statement) last_bound_.clear();  // its portals are of the copy before
+  auto& last_bound = server_->exchange.last_bound;
+  const auto* bound = statements().find(last_bound);
+  if (bound && bound->statement == statement) last_bound.clear();  // its portals are of the copy before
   auto change = statements().add(name, statement, cycle_);
   if (server_->statements.look_up(statement->id, statement->generation) != ServerStatements::Has::No) {
     close_stale(statement->id, out);
@@ -181,25 +182,26 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
     if (!give_own_names(traits, out)) return false;
     if (own_names_) entry = nullptr;
   }
-  if (head && name.empty() && (resets_too_soon(unnamed_.traits) || must_not_end_setup(unnamed_.traits)))
+  if (head && name.empty() && (resets_too_soon(unnamed().traits) || must_not_end_setup(unnamed().traits)))
     return false;
   if (head && !name.empty() && !entry && cleaning()) return false;  // nobody knows what this text does
   if (head && name.empty() && check_unnamed(out)) return false;
   if (head && !name.empty() && own_names_ && !bind_own(name)) return false;
   const bool first = whole && !cycle_open_;
   open_cycle();
-  last_bound_.clear();
-  if (head && head->portal == deallocates_portal_) deallocates_bound_.clear();
+  auto& x = server_->exchange;
+  x.last_bound.clear();
+  if (head && head->portal == x.deallocates_portal) x.deallocates_bound.clear();
   if (head && name.empty()) {
     ensure_unnamed(out);
-    use(unnamed_.traits);
-    if (!unnamed_.deallocates.empty()) {
-      deallocates_bound_ = unnamed_.deallocates;
-      deallocates_portal_ = head->portal;
-      stands_for_bound_ = unnamed_.stands_for;
+    use(unnamed().traits);
+    if (!unnamed().deallocates.empty()) {
+      x.deallocates_bound = unnamed().deallocates;
+      x.deallocates_portal = head->portal;
+      x.stands_for_bound = unnamed().stands_for;
     }
   }
-  if (head && name.empty() && unnamed_.misled) return fail_by_old_description(whole, out);
+  if (head && name.empty() && unnamed().misled) return fail_by_old_description(whole, out);
   if (!entry) {
     if (mapped && rewrites() && absent(name)) {
       if (!whole) passing_ = Passing::Drop;
@@ -218,7 +220,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   if (entry->described != 0 && check_shape(name, *entry, out)) return false;
   ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
-  last_bound_ = name, last_portal_ = head->portal;
+  x.last_bound = name, x.last_portal = head->portal;
   const auto server_name = store_->name_of(statement->id);
   out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
@@ -253,24 +255,26 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     return true;
   }
   if (mapped && absent(name)) return fail_as_absent(t->name, out), true;
-  const bool bound = t && t->kind == 'P' && !last_bound_.empty() && t->name == last_portal_;
+  const auto& x = server_->exchange;
+  const bool bound = t && t->kind == 'P' && !x.last_bound.empty() && t->name == x.last_portal;
   if (bound && describe_bound()) return pass(whole, out), true;
   expect(request);
-  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed_.sequence;
+  if (statement && name.empty()) ledger_.at(ledger_.size() - 1).unnamed = unnamed().sequence;
   pass(whole, out);
   return true;
 }
 
 // Describe of the portal bound last. True: its reply is expected.
 bool Session::describe_bound() {
-  auto* bound = statements().find(last_bound_);
+  const auto& name = server_->exchange.last_bound;
+  auto* bound = statements().find(name);
   if (!bound) return false;
   const auto id = bound->statement->id;
   bound->describe(Known::Rows);
   if (server_->statements.known(id) >= Known::Rows) return false;  // PostgreSQL lets none change
   server_->statements.set_known(id, Known::Rows);
   ledger_.push({Request::DescribePortal, Reply::Forward, false, id, nullptr,
-                std::make_unique<Buffer>(last_bound_.begin(), last_bound_.end())});
+                std::make_unique<Buffer>(name.begin(), name.end())});
   return true;
 }
 
@@ -311,7 +315,8 @@ void Session::ensure_on_server(const ClientStatements::Entry& entry, Actions& ou
   parse_under(statement.fingerprint, out, true);
   send_parse(statement, Reply::Swallow, nullptr, out);
   // What it means here and now is nobody's but this transaction's.
-  if (parses_apart() && statement.fingerprint != fingerprint()) parsed_unclear_.push_back(statement.id);
+  if (parses_apart() && statement.fingerprint != fingerprint())
+    server_->exchange.parsed_unclear.push_back(statement.id);
   parse_under(statement.fingerprint, out, false);
 }
 

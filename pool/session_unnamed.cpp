@@ -5,21 +5,28 @@
 
 namespace sidepool::pool {
 
+UnnamedStatement& Session::unnamed() {
+  if (!unnamed_) unnamed_ = std::make_unique<UnnamedStatement>();
+  return *unnamed_;
+}
+
 void Session::forget_unnamed() noexcept {
-  if (unnamed_.body.size() > kFreeText) store_->give_back(unnamed_.body.size());
-  unnamed_.body.clear();
-  if (unnamed_.body.capacity() > 4096) Buffer{}.swap(unnamed_.body);
-  unnamed_.kind = Unnamed::None;
-  unnamed_.deallocates.clear();
-  unnamed_.stands_for = StatementId::None;
-  unnamed_.told = {};
-  unnamed_.misled = false;
+  if (!unnamed_) return;
+  auto& u = *unnamed_;
+  if (u.body.size() > kFreeText) store_->give_back(u.body.size());
+  u.body.clear();
+  if (u.body.capacity() > 4096) Buffer{}.swap(u.body);
+  u.kind = Unnamed::None;
+  u.deallocates.clear();
+  u.stands_for = StatementId::None;
+  u.told = {};
+  u.misled = false;
 }
 
 // A text that cannot be parsed again keeps its server from the end of its transaction on.
 void Session::note_long_text() noexcept {
   static constexpr auto kLong = static_cast<std::uint32_t>(Pin::LongText);
-  const bool keeps = unnamed_.kind == Unnamed::OnServerOnly && policy() == Pinning::Auto;
+  const bool keeps = unnamed_on_server_only() && policy() == Pinning::Auto;
   events_.pins |= keeps ? kLong & ~pins_ : 0;
   pins_ = keeps ? pins_ | kLong : pins_ & ~kLong;
 }
@@ -30,16 +37,16 @@ bool Session::unnamed_unsettled() {
           [](const Expected& e) { return e.unnamed != 0 || e.statement == StatementId::Replay; })) {
     return true;
   }
-  if (unnamed_.deallocates.empty() || !rewrites()) return false;
-  if (statements().undecided(unnamed_.deallocates, cycle_)) return true;
+  if (unnamed().deallocates.empty() || !rewrites()) return false;
+  if (statements().undecided(unnamed().deallocates, cycle_)) return true;
   const auto* target = unnamed_target();
   return target && unsettled(target->statement);
 }
 
 // The statement that an unnamed DEALLOCATE is about now, if it is a protocol-level one under a name of ours.
 const ClientStatements::Entry* Session::unnamed_target() {
-  if (unnamed_.deallocates.empty() || !rewrites()) return nullptr;
-  return statements().find(unnamed_.deallocates);
+  if (unnamed().deallocates.empty() || !rewrites()) return nullptr;
+  return statements().find(unnamed().deallocates);
 }
 
 // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
@@ -66,27 +73,27 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
   ++events_.parses;
   open_cycle();
   forget_unnamed();
-  unnamed_.traits = traits;
+  unnamed().traits = traits;
   if (options_->mode == Mode::Session) {
     expect(Request::Parse);
     return pass(whole, out), true;
   }
-  unnamed_.fingerprint = fingerprint();
+  unnamed().fingerprint = fingerprint();
   const bool kept = tail.size() <= kFreeText || store_->reserve(tail.size());
-  unnamed_.kind = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
-  if (kept) unnamed_.body.assign(tail.begin(), tail.end());
+  unnamed().kind = kept ? Unnamed::Kept : Unnamed::OnServerOnly;
+  if (kept) unnamed().body.assign(tail.begin(), tail.end());
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = ++unnamed_.sequence;
-  if (deallocates) unnamed_.deallocates = result.deallocate_name();
+  server_->unnamed_sequence = ++unnamed().sequence;
+  if (deallocates) unnamed().deallocates = result.deallocate_name();
   const auto* target = unnamed_target();
   if (target) {
-    unnamed_.stands_for = target->statement->id;
+    unnamed().stands_for = target->statement->id;
     ensure_on_server(*target, out);
     put_unnamed_deallocate(*target->statement, tail, out);
     wrote_ = true;
   }
   Expected parse{Request::Parse};
-  parse.unnamed = unnamed_.sequence;
+  parse.unnamed = unnamed().sequence;
   ledger_.push(std::move(parse));
   if (!target) pass(whole, out);
   return true;
@@ -95,33 +102,33 @@ bool Session::parse_unnamed(Bytes whole, Bytes tail, Actions& out) {
 // Before a request for the unnamed statement: the server's must be this client's last one.
 void Session::ensure_unnamed(Actions& out) {
   if (options_->mode == Mode::Session) return;
-  const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed_.sequence;
+  const bool there = server_->unnamed_session == id_ && server_->unnamed_sequence == unnamed().sequence;
   const auto* target = unnamed_target();  // DEALLOCATE looks for the name when it runs
   const auto stands_for = target ? target->statement->id : StatementId::None;
-  const bool same = unnamed_.stands_for == stands_for || unnamed_.kind != Unnamed::Kept;
+  const bool same = unnamed().stands_for == stands_for || unnamed().kind != Unnamed::Kept;
   if (target) ensure_on_server(*target, out);
-  if (unnamed_.kind != Unnamed::None && there && same) return;
-  if (unnamed_.kind != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
-    unnamed_.kind = Unnamed::None;
+  if (unnamed().kind != Unnamed::None && there && same) return;
+  if (unnamed().kind != Unnamed::Kept) {  // then the request has to fail, whatever text the server has there
+    unnamed().kind = Unnamed::None;
     out.compose(Do::ToServer, [](Buffer& own) { protocol::close(own, 'S', ""); });
     expect(Request::Close, Reply::Swallow);
     server_->unnamed_sequence = 0;
     return;
   }
   ++events_.reparses;
-  unnamed_.stands_for = stands_for;
-  parse_under(unnamed_.fingerprint, out, true);
+  unnamed().stands_for = stands_for;
+  parse_under(unnamed().fingerprint, out, true);
   if (target) {
-    put_unnamed_deallocate(*target->statement, unnamed_.body, out);
+    put_unnamed_deallocate(*target->statement, unnamed().body, out);
   } else {
-    out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed_.body); });
+    out.compose(Do::ToServer, [this](Buffer& own) { put_parse(own, "", unnamed().body); });
   }
   Expected parse{Request::Parse, Reply::Swallow};
-  parse.unnamed = unnamed_.sequence;
+  parse.unnamed = unnamed().sequence;
   ledger_.push(std::move(parse));
-  parse_under(unnamed_.fingerprint, out, false);
+  parse_under(unnamed().fingerprint, out, false);
   server_->unnamed_session = id_;
-  server_->unnamed_sequence = unnamed_.sequence;
+  server_->unnamed_sequence = unnamed().sequence;
 }
 
 // Query with nothing but DEALLOCATE of a protocol-level name. False: undecided.

@@ -21,6 +21,8 @@ class ChunkPool {
     std::uint16_t begin, end, capacity;
     std::uint8_t size_class;
     std::uint8_t* data() noexcept { return reinterpret_cast<std::uint8_t*>(this + 1); }
+    const std::uint8_t* data() const noexcept { return reinterpret_cast<const std::uint8_t*>(this + 1); }
+    std::size_t size() const noexcept { return static_cast<std::size_t>(end - begin); }
     std::size_t room() const noexcept { return static_cast<std::size_t>(capacity - end); }
   };
 
@@ -69,53 +71,52 @@ class ChunkPool {
 };
 
 // First in, first out. Holds no memory while it is empty. It has no bound of its own: the owner stops reading
-// from the other side as soon as size() is above what it allows, so at most one read more than that is ever
-// kept.
+// from the other side as soon as the box is not empty, so at most one read more than that is ever kept.
 class Outbox {
  public:
+  Outbox() noexcept = default;  // of no use before rehome()
   explicit Outbox(ChunkPool& pool) noexcept : pool_(&pool) {}
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
   ~Outbox() { clear(); }
 
-  bool empty() const noexcept { return size_ == 0; }
-  std::size_t size() const noexcept { return size_; }
+  bool empty() const noexcept { return !last_; }
 
   void append(ConstBytes bytes) {
-    size_ += bytes.size();
     while (!bytes.empty()) {
-      if (!tail_ || tail_->room() == 0) {
+      if (!last_ || last_->room() == 0) {
         ChunkPool::Chunk* c = pool_->get(bytes.size());
-        (tail_ ? tail_->next : head_) = c;
-        tail_ = c;
+        c->next = last_ ? std::exchange(last_->next, c) : c;
+        last_ = c;
       }
-      const auto n = std::min(bytes.size(), tail_->room());
-      std::memcpy(tail_->data() + tail_->end, bytes.data(), n);
-      tail_->end = static_cast<std::uint16_t>(tail_->end + n);
+      const auto n = std::min(bytes.size(), last_->room());
+      std::memcpy(last_->data() + last_->end, bytes.data(), n);
+      last_->end = static_cast<std::uint16_t>(last_->end + n);
       bytes = bytes.subspan(n);
     }
   }
   // The oldest bytes that lie together; valid until the next call that changes the box. Empty if the box is.
   ConstBytes front() const noexcept {
-    if (!head_) return {};
-    return {head_->data() + head_->begin, static_cast<std::size_t>(head_->end - head_->begin)};
+    if (!last_) return {};
+    const auto* first = last_->next;
+    return {first->data() + first->begin, first->size()};
   }
-  // REQUIRES: n <= size().
+  // REQUIRES: there are so many.
   void consume(std::size_t n) noexcept {
-    assert(n <= size_);
-    size_ -= n;
-    while (head_) {
-      const auto here = static_cast<std::size_t>(head_->end - head_->begin);
-      if (n < here) {
-        head_->begin = static_cast<std::uint16_t>(head_->begin + n);
+    while (last_) {
+      auto* first = last_->next;
+      if (n < first->size()) {
+        first->begin = static_cast<std::uint16_t>(first->begin + n);
         return;
       }
-      n -= here;
-      pool_->put(std::exchange(head_, head_->next));
+      n -= first->size();
+      drop_first();
     }
-    tail_ = nullptr;
+    assert(n == 0);
   }
-  void clear() noexcept { consume(size_); }
+  void clear() noexcept {
+    while (last_) drop_first();
+  }
 
   // Writes to `stream` until the box is empty and the stream has nothing left inside (Done), or must wait, or
   // fails. `n` of the result is what left the box.
@@ -136,10 +137,18 @@ class Outbox {
   }
 
  private:
-  ChunkPool* pool_;
-  ChunkPool::Chunk* head_ = nullptr;
-  ChunkPool::Chunk* tail_ = nullptr;
-  std::size_t size_ = 0;
+  void drop_first() noexcept {
+    auto* first = last_->next;
+    if (first == last_) {
+      last_ = nullptr;
+    } else {
+      last_->next = first->next;
+    }
+    pool_->put(first);
+  }
+
+  ChunkPool* pool_ = nullptr;
+  ChunkPool::Chunk* last_ = nullptr;  // whose `next` is the first one: a ring
 };
 
 }  // namespace sidepool::io

@@ -39,7 +39,6 @@ Client::Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress pee
       peer_(std::move(peer)),
       stream_(std::move(stream)),
       out_(worker.chunks()),
-      server_out_(worker.chunks()),
       timer_(&Client::on_timer),
       again_(&Client::on_again) {}
 
@@ -116,7 +115,6 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
                            Bytes rest) {
   pool_ = &pool;
   up_ = &up;
-  protocol_ = protocol;
   cancel_key_.size = protocol == protocol::kProtocol32 ? 32 : 4;
   fill_random(std::span(cancel_key_.secret).first(cancel_key_.size));
   held_.assign(rest.begin(), rest.end());
@@ -208,7 +206,7 @@ void Client::client_gone() {
   out_.clear();
   if (login_) login_->cancel();
   if (pass_) pass_->on_client_gone();
-  if (ticket_ && session_) leave_queue();
+  if (queued() && session_) leave_queue();
   if (session_ && session_->phase() != pool::Phase::Closed) {
     auto& actions = worker_.actions();
     actions.clear();
@@ -265,8 +263,8 @@ void Client::on_notify() {
 // False: too late, a server is on its way.
 bool Client::leave_queue() {
   pool::Orders orders;
-  const bool taken_back = up_->shared->broker.cancel(*ticket_, steady_now(), orders);
-  if (taken_back) ticket_.reset();
+  const bool taken_back = up_->shared->broker.cancel(ticket_, steady_now(), orders);
+  if (taken_back) ticket_ = pool::Ticket::None;
   worker_.carry_out(*up_->shared, orders);
   return taken_back;
 }
@@ -289,7 +287,7 @@ void Client::on_stop(StopStep step) {
 void Client::dismiss(const ErrorFields& why) {
   const bool running = session_->phase() == pool::Phase::Running;
   ended_by_ = EndedBy::Us;
-  if (ticket_) leave_queue();
+  if (queued()) leave_queue();
   auto& actions = worker_.actions();
   actions.clear();
   session_->end(why, actions);

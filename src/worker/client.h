@@ -123,7 +123,12 @@ class Client final : public Server::User {
   void dismiss(const protocol::ErrorFields& why);
   void cancel_running();
   void pass_on_held_cancel();
+  bool queued() const noexcept { return ticket_ != pool::Ticket::None; }
   bool leave_queue();
+  // The server has not taken everything yet.
+  bool server_lags() const noexcept {
+    return server_ && (!server_->out.empty() || server_->stream.holds_output());
+  }
   void note_phase(pool::Phase now);
   void refuse(const protocol::ErrorFields& why);
   metrics::PoolCounters& counters();
@@ -144,7 +149,6 @@ class Client final : public Server::User {
   io::Stream stream_;
   io::FdWatch watch_;
   io::Outbox out_;         // to the client
-  io::Outbox server_out_;  // to the server
   protocol::Buffer held_;  // from the client, not taken by the session yet
   std::unique_ptr<Login> login_;
   std::unique_ptr<PassThrough> pass_;
@@ -158,15 +162,14 @@ class Client final : public Server::User {
   TimerNode timer_;
   io::Deferred again_;  // reading goes on in the next turn: what TLS holds wakes no watch
   Time timer_at_{}, phase_since_{}, transaction_since_{}, request_since_{}, query_since_{};
-  Time output_since_{};  // of the last byte that the client took, while some wait for it
-  pool::Phase phase_ = pool::Phase::Idle;
-  std::optional<pool::Ticket> ticket_;
+  Time output_since_{};                       // of the last byte that the client took, while some wait for it
+  pool::Ticket ticket_ = pool::Ticket::None;  // of the queue that it waits in
   std::unique_ptr<const pool::OpenError> open_error_;  // what wait_error() borrows from
   CancelKey cancel_key_;
   std::unique_ptr<io::Stream> held_cancel_;  // who sent a CancelRequest that would have met work of ours
-  std::uint32_t protocol_ = protocol::kProtocol30;
-  pool::Settings startup_;        // the startup settings that are being tried
-  std::uint64_t startup_id_ = 0;  // of the sub-pool whose servers this client uses
+  pool::Settings startup_;                   // the startup settings that are being tried
+  std::uint64_t startup_id_ = 0;             // of the sub-pool whose servers this client uses
+  pool::Phase phase_ = pool::Phase::Idle;
   Shown shown_ = Shown::None;
   EndedBy ended_by_ = EndedBy::Client;
   bool started_up_ = false;

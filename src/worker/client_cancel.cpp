@@ -21,7 +21,7 @@ void Client::on_cancel_request(io::Stream requester) {
     counters().cancels.add();
     return worker_.cancel(*server_, id(), std::move(requester));
   }
-  if (session_->phase() != pool::Phase::Waiting || !ticket_) return;
+  if (session_->phase() != pool::Phase::Waiting || !queued()) return;
   if (!leave_queue()) return;  // a server is on its way; too late, as it can be on a direct connection
   refuse(kCancelledWaiting);
   after();

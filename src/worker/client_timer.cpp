@@ -58,7 +58,7 @@ std::optional<Time> Client::deadline() const {
       consider(c.client_idle_timeout, phase_since_);
       break;
     case pool::Phase::Waiting:
-      if (ticket_) consider(c.query_wait_timeout, request_since_);
+      if (queued()) consider(c.query_wait_timeout, request_since_);
       break;
     case pool::Phase::IdleInTransaction:
       consider(c.idle_transaction_timeout, phase_since_);
@@ -112,7 +112,7 @@ void Client::on_deadline() {
       why = &kIdle;
       break;
     case pool::Phase::Waiting:
-      if (!ticket_ || !leave_queue()) return;  // or a server is on its way
+      if (!queued() || !leave_queue()) return;  // or a server is on its way
       return refuse(wait_error());
     case pool::Phase::IdleInTransaction:
       why = transaction_over ? &kTransaction : &kIdleTransaction;
@@ -142,7 +142,7 @@ ErrorFields Client::wait_error() {
 }
 
 void Client::on_refused_by_broker() {
-  if (!session_ || session_->phase() != pool::Phase::Waiting || server_ || ticket_) return;
+  if (!session_ || session_->phase() != pool::Phase::Waiting || server_ || queued()) return;
   refuse({"ERROR",
           "53300",
           "too many clients wait for a server connection (max_waiting)",
@@ -154,7 +154,7 @@ void Client::on_refused_by_broker() {
 // Logins of the pool's own are refused by the database: it tells the waiting clients why.
 void Client::on_upstream_error(const pool::OpenError& error) {
   if (!session_ || session_->phase() != pool::Phase::Waiting) return;
-  ticket_.reset();
+  ticket_ = pool::Ticket::None;
   refuse({"ERROR", error.sqlstate, error.message, {}, error.hint});
   after();
 }

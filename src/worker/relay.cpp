@@ -27,8 +27,7 @@ bool only_to_server(const pool::Actions& actions) noexcept {
 }  // namespace
 
 bool Client::wants_client_bytes() const noexcept {
-  if (gone_ || finishing_ || !session_ || !server_out_.empty()) return false;
-  if (server_ && server_->stream.holds_output()) return false;
+  if (gone_ || finishing_ || !session_ || server_lags()) return false;
   return held_.empty() ? session_->phase() != pool::Phase::Draining : held_.size() < kMostHeld;
 }
 
@@ -106,18 +105,19 @@ void Client::process(Bytes& in) {
     const bool idle = actions.empty() && in.size() == before;
     run(actions, &in);
     if (idle) return;
-    if (!server_out_.empty() && in.size() == before) return;
+    if (server_lags() && in.size() == before) return;
   }
 }
 
 void Client::on_server_event(Server&, int events) noexcept {
   const Worker::Turn turn(worker_);
-  if ((events & UV_WRITABLE) != 0 && server_ && (!server_out_.empty() || server_->stream.holds_output())) {
-    if (server_out_.flush(server_->stream).status == io::Io::Failed) server_out_.clear();
-    if (server_out_.empty()) offer_held();
+  if ((events & UV_WRITABLE) != 0 && server_lags()) {
+    auto& out = server_->out;
+    if (out.flush(server_->stream).status == io::Io::Failed) out.clear();
+    if (out.empty()) offer_held();
   }
   if ((events & (UV_READABLE | UV_DISCONNECT)) != 0 && server_) read_server();
-  if (server_out_.empty() && session_ && stream_.holds_input()) read_client();
+  if (session_ && stream_.holds_input()) read_client();
   after();
 }
 
@@ -168,9 +168,7 @@ void Client::offer_server(Bytes& in) {
 }
 
 void Client::server_lost() {
-  auto lost = std::move(server_);
-  server_out_.clear();
-  worker_.close(std::move(lost), false);
+  worker_.close(std::move(server_), false);  // it is there until this event ends: the session looks at it
   if (!gone_) ended_by_ = EndedBy::Instance;
   auto& actions = worker_.actions();
   actions.clear();
@@ -223,7 +221,7 @@ void Client::act(Do what) {
     case Do::ReleaseServer:
       return release_server();
     case Do::CloseServer:
-      return close_server(server_out_.empty());
+      return close_server(server_ && server_->out.empty());
     case Do::CutServer:
       return close_server(false);
     case Do::CloseClient:
@@ -254,13 +252,13 @@ void Client::acquire() {
       return worker_.carry_out(*up_->shared, orders);
     }
     worker_.carry_out(*up_->shared, orders);
-    ticket_.reset();
+    ticket_ = pool::Ticket::None;
     return worker_.refuse_later(id());
   }
 }
 
 void Client::on_granted(std::unique_ptr<Server> server) {
-  ticket_.reset();
+  ticket_ = pool::Ticket::None;
   if (!session_ || session_->phase() != pool::Phase::Waiting || server_ || granted_) {
     return worker_.release(std::move(server), pool::Condition::Clean, 0);
   }
@@ -281,12 +279,11 @@ void Client::on_granted(std::unique_ptr<Server> server) {
 
 void Client::release_server() {
   server_->user = nullptr;
-  bool fit = server_out_.empty() && !server_->stream.holds_output();
+  bool fit = !server_lags();
   if (server_in_ && !server_in_->empty()) {
     fit = fit && Worker::idle_bytes(*server_, *server_in_);
     *server_in_ = {};
   }
-  server_out_.clear();
   if (!fit) return worker_.close(std::move(server_), false);
   worker_.release(std::move(server_), pool::Condition::Clean, session_->state_key());
 }
@@ -295,7 +292,6 @@ void Client::close_server(bool say_terminate) {
   if (!server_) return;
   // The client has left in the middle of something: what runs is cancelled first (product.md §5, The bound).
   const bool running = wrote_ && !cancel_sent_ && session_->phase() == pool::Phase::Closed;
-  server_out_.clear();
   if (running) worker_.cancel(*server_, std::nullopt, io::Stream{});
   worker_.close(std::move(server_), say_terminate);
 }
@@ -305,7 +301,7 @@ void Client::write(Do to, std::span<const io::ConstBytes> pieces) {
   const bool client = to == Do::ToClient;
   if (client ? gone_ : !server_) return;
   auto& stream = client ? stream_ : server_->stream;
-  auto& box = client ? out_ : server_out_;
+  auto& box = client ? out_ : server_->out;
   std::size_t size = 0;
   for (const auto p : pieces) size += p.size();
   if (!client) wrote_ = true;
@@ -335,7 +331,7 @@ void Client::update_watches() {
     arm(write | (read ? UV_READABLE : 0));
   }
   if (server_) {
-    const int write = !server_out_.empty() || server_->stream.holds_output() ? UV_WRITABLE : 0;
+    const int write = server_lags() ? UV_WRITABLE : 0;
     const bool read = gone_ || out_.empty();
     server_->watch.arm(write | (read ? UV_READABLE : 0));
     if (read && server_->stream.holds_input()) worker_.loop().defer(again_);

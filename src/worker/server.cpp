@@ -15,6 +15,7 @@ void on_event(void* self, int events) noexcept {
 
 bool Server::watch_on(Worker& w) {
   worker = &w;
+  out.rehome(w.chunks());
   if (watch.start(w.loop().uv(), stream.fd(), this, &on_event) != 0) return false;
   return watch.arm(UV_READABLE) == 0;
 }

@@ -6,6 +6,7 @@
 #include "pool/server_state.h"
 #include "protocol/bytes.h"
 #include "src/base/timer_wheel.h"
+#include "src/io/outbox.h"
 #include "src/io/stream.h"
 #include "src/io/watch.h"
 #include "src/upstream/endpoint.h"
@@ -43,6 +44,7 @@ struct Server {
   PoolEntry* const pool;  // null: a pass-through client's own
   io::Stream stream;
   io::FdWatch watch;
+  io::Outbox out;  // what the server does not take yet of the client that has it; empty while nobody has it
   User* user = nullptr;  // who has it; null while idle or closing
   Worker* worker = nullptr;
   pool::ServerState state;

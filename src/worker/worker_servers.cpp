@@ -122,6 +122,7 @@ void Worker::close_login(Upstream& up, pool::ServerId slot, io::Stream stream, b
 void Worker::begin_close(std::unique_ptr<Server> server, bool say_terminate) {
   server->user = nullptr;
   server->closing = true;
+  server->out.clear();
   server->worker = this;
   if (say_terminate) {
     protocol::Buffer bytes;
