@@ -34,7 +34,7 @@ void Session::begin(Settings startup, std::optional<Settings> known, Actions& ou
   startup_ = std::move(startup);
   if (!startup_ || startup_->empty()) known = nullptr;
   if (known) {
-    change_overrides(std::move(*known));
+    change_overrides(store_->share(std::move(*known)));
     spell_startup();
     state_ = State::Idle;
     out.add(Do::LoginDone);
@@ -55,7 +55,7 @@ void Session::spell_startup() {
     spelled.erase(name);
     spelled.set(name, own ? *own : value);
   }
-  startup_ = std::make_shared<SettingSet>(std::move(spelled));
+  startup_ = store_->share(std::make_shared<SettingSet>(std::move(spelled)));
 }
 
 SettingSet Session::welcome_values() const {

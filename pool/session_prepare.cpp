@@ -169,10 +169,14 @@ void Session::send_replay(const SettingSet& values, Actions& out) {
   ledger_.push({Request::Sync, Reply::Swallow, true});
   // Of a reported one ParameterStatus tells how PostgreSQL spells the value, and that it is the server's own
   // one by saying nothing; only that of application_name is not waited for.
-  for (const auto& e : values) {
-    if (read_only(e.first)) continue;
-    if (find(server_->base, e.first) && !same_name(e.first, "application_name")) continue;
-    server_->applied = with(server_->applied, e.first, e.second);
+  if (&values == overrides_.get() && only_application_name(values)) {
+    server_->applied = overrides_;
+  } else {
+    for (const auto& e : values) {
+      if (read_only(e.first)) continue;
+      if (find(server_->base, e.first) && !same_name(e.first, "application_name")) continue;
+      server_->applied = with(server_->applied, e.first, e.second);
+    }
   }
   server_->require(CleanUp::Parameters);
   ++events_.replays;
@@ -268,7 +272,13 @@ void Session::setup_ready(Actions& out) {
 void Session::prepared(Actions& out) {
   state_ = State::Active;
   hold_for_ready_ = false;
-  change_overrides(server_->applied);  // the same values as PostgreSQL spells them
+  // The same values as PostgreSQL spells them; one object where it spells them alike.
+  auto& applied = server_->applied;
+  if (applied && overrides_ && identical(*applied, *overrides_)) {
+    applied = overrides_;
+  } else {
+    change_overrides(applied);
+  }
   if (client_gone_) return drain(out);
   if (!login_) return tell_differences(out);
   login_ = false;

@@ -73,6 +73,10 @@ bool equal(const Settings& a, const Settings& b) noexcept {
   return *a == *b;
 }
 
+bool identical(const SettingSet& a, const SettingSet& b) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
 const std::string* find(const Settings& s, std::string_view name) noexcept {
   return s ? s->find(name) : nullptr;
 }

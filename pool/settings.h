@@ -40,6 +40,8 @@ class SettingSet {
 using Settings = std::shared_ptr<const SettingSet>;
 
 bool equal(const Settings& a, const Settings& b) noexcept;
+// Equal, and the names are spelled in the same way.
+bool identical(const SettingSet& a, const SettingSet& b) noexcept;
 const std::string* find(const Settings& s, std::string_view name) noexcept;
 // A copy of `s` with one value changed; `s` itself when that changes nothing.
 Settings with(const Settings& s, std::string_view name, std::string_view value);

@@ -89,6 +89,14 @@ Settings StatementStore::fingerprint_of(const Settings& overrides) {
   return made;
 }
 
+Settings StatementStore::share(Settings set) {
+  if (!set) return set;
+  for (const auto& s : shared_) {
+    if (s && identical(*s, *set)) return s;
+  }
+  return shared_[next_shared_++ % shared_.size()] = std::move(set);
+}
+
 std::string StatementStore::name_of(StatementId id) const {
   std::array<char, 20> digits;
   const auto [end, ec] =

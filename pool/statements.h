@@ -8,6 +8,7 @@
 // statement, and a client uses only copies on servers that are no older than its own Parse.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -79,6 +80,10 @@ class StatementStore {
   // The interned set of those settings of `overrides` that matter to parsing; null when there are none.
   Settings fingerprint_of(const Settings& overrides);
 
+  // An equal set that one of the last clients brought, if there is one, else this one: those of one
+  // application bring the same, and then its memory is theirs together.
+  Settings share(Settings set);
+
   // Reserves text that a client keeps by itself (its unnamed statement). False: the memory is used up.
   bool reserve(std::size_t bytes) noexcept;
   void give_back(std::size_t bytes) noexcept { used_ -= bytes; }
@@ -118,6 +123,8 @@ class StatementStore {
   std::unordered_map<Key, std::weak_ptr<Statement>, KeyHash> by_text_;
   std::unordered_map<StatementId, Statement*> by_id_;
   std::unordered_map<std::string, std::weak_ptr<const SettingSet>> fingerprints_;
+  std::array<Settings, 16> shared_;
+  std::size_t next_shared_ = 0;
 };
 
 // What one client has prepared. Changes are made when its message passes, since later messages of the same
