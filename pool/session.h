@@ -76,6 +76,7 @@ class Session {
 
   bool takes_client_input() const noexcept;  // the driver reads only then
   Phase phase() const noexcept;
+  bool draining() const noexcept { return state_ == State::Draining; }
   bool holds_server() const noexcept { return server_ != nullptr; }
   bool pinned() const noexcept { return pins_ != 0; }
   std::uint32_t pins() const noexcept { return pins_; }
@@ -88,6 +89,7 @@ class Session {
   const Settings& overrides() const noexcept { return overrides_; }
   // The reported values the client is to be told in its welcome, after LoginDone.
   SettingSet welcome_values() const;
+  const SessionEvents& events() const noexcept { return events_; }
   SessionEvents take_events() noexcept { return std::exchange(events_, {}); }
   SessionId id() const noexcept { return id_; }
   // The pid the client was given at login, for NotificationResponse in place of the server's own.
@@ -297,6 +299,14 @@ class Session {
   void on_tag(std::string_view tag);
   void forget_statements() noexcept;
   void on_notification(Bytes whole, Actions& out);
+  // The turn of entries that the server says nothing to.
+  void pass_silent_head(Actions& out) {
+    if (ledger_.empty()) return;
+    const auto& head = ledger_.front();
+    if (head.request != Request::CopyEnd && head.reply != Reply::Invent) return;
+    drop_stray_copy_ends();
+    answer_invented(out);
+  }
   void answer_invented(Actions& out);
 
   // session_copy.cpp: COPY-in

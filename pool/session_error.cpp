@@ -19,8 +19,7 @@ std::string_view failure_of(Request r) noexcept { return r == Request::Bind ? "2
 void Session::on_error(Bytes whole, Actions& out) {
   const auto e = ErrorView::decode(whole.subspan(5));
   if (!e) return lose_order(out);
-  drop_stray_copy_ends();
-  answer_invented(out);
+  pass_silent_head(out);
   const bool setup = !ledger_.empty() && ledger_.front().setup;
   if (e->fatal() || ledger_.empty()) {  // the server closes; on_server_lost() follows
     server_unfit_ = true;

@@ -43,6 +43,10 @@ struct SessionEvents {
   std::uint32_t parses = 0;        // Parse requests of the client
   std::uint32_t reparses = 0;      // Parse requests of ours, of a statement that a server did not have
   std::uint32_t pins = 0;          // new ones: bits of Pin
+
+  bool none() const noexcept {
+    return (queries | transactions | errors | resets | replays | parses | reparses | pins) == 0;
+  }
 };
 
 }  // namespace sidepool::pool

@@ -274,9 +274,9 @@ void Session::prepared(Actions& out) {
   hold_for_ready_ = false;
   // The same values as PostgreSQL spells them; one object where it spells them alike.
   auto& applied = server_->applied;
-  if (applied && overrides_ && identical(*applied, *overrides_)) {
+  if (applied != overrides_ && applied && overrides_ && identical(*applied, *overrides_)) {
     applied = overrides_;
-  } else {
+  } else if (applied != overrides_) {
     change_overrides(applied);
   }
   if (client_gone_) return drain(out);

@@ -87,8 +87,7 @@ void Session::begin_reply(const Slice& s, Actions& out) {
     swallow_ = client_gone_ || s.type == 'K' || ours;
     return;
   }
-  drop_stray_copy_ends();
-  answer_invented(out);
+  pass_silent_head(out);
   if (ledger_.empty() || !answers(s.type, ledger_.front().request) ||
       ledger_.front().reply == Reply::Replace) {
     swallow_ = true;
@@ -109,8 +108,7 @@ void Session::whole_reply(char type, Bytes whole, Actions& out) {
     default:
       break;
   }
-  drop_stray_copy_ends();
-  answer_invented(out);
+  pass_silent_head(out);
   if (ledger_.empty() || !answers(type, ledger_.front().request)) return lose_order(out);
   if (type == 'Z') return on_ready(whole, out);
   // What had to fail has not: the server is not in the state we told.
@@ -144,8 +142,7 @@ void Session::complete(char type, Bytes whole, Actions& out) {
 
 // Something at the head is done: what waited for that may go on.
 void Session::after_reply(Actions& out) {
-  drop_stray_copy_ends();
-  answer_invented(out);
+  pass_silent_head(out);
   if (sync_held_ && ledger_.find(Request::Execute) == ledger_.size()) send_sync(kSync, out);
   retry_stalled(out);
   run_again(out);

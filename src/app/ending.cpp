@@ -32,9 +32,8 @@ void App::on_signal(int number) {
 }
 
 bool App::transactions_open() const {
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& w) {
-    return w->open_transactions().load(std::memory_order_relaxed) > 0;
-  });
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const auto& w) { return w->open_transactions().get() > 0; });
 }
 
 // Readiness refuses from here on. Certificates are renewed and clients served until the last has gone.

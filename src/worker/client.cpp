@@ -44,7 +44,7 @@ Client::Client(Key key, Worker& worker, io::Stream stream, io::SocketAddress pee
 
 Client::~Client() {
   show(Shown::None);
-  if (in_transaction_) worker_.open_transactions().fetch_sub(1, std::memory_order_relaxed);
+  if (in_transaction_) worker_.open_transactions().down();
   watch_.stop();
   stream_.close();
   if (!started_up_) return;

@@ -109,6 +109,7 @@ class Client final : public Server::User {
   void offer_server(protocol::Bytes& in);
   void server_lost();
   void run(pool::Actions& actions, protocol::Bytes* in = nullptr);
+  std::size_t write_together(const pool::Actions& actions, std::size_t i);
   void act(pool::Do what);
   // Put off to the end of the event, by the worker.
   void on_refused_by_broker();

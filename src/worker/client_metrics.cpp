@@ -7,6 +7,7 @@ namespace sidepool::worker {
 metrics::PoolCounters& Client::counters() { return worker_.counters(*pool_); }
 
 void Client::count_events() {
+  if (session_->events().none()) return;
   const auto e = session_->take_events();
   auto& c = counters();
   if (e.queries) c.queries.add(e.queries);
@@ -60,7 +61,7 @@ void Client::note_phase(pool::Phase now) {
     if (!busy(now) && now != Phase::Draining) wrote_ = false;
     if (busy(now) != in_transaction_) {
       in_transaction_ = busy(now);
-      worker_.open_transactions().fetch_add(in_transaction_ ? 1 : -1, std::memory_order_relaxed);
+      worker_.open_transactions().up(in_transaction_ ? 1 : -1);
     }
     phase_ = now;
     phase_since_ = worker_.loop().now();

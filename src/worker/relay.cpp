@@ -28,7 +28,7 @@ bool only_to_server(const pool::Actions& actions) noexcept {
 
 bool Client::wants_client_bytes() const noexcept {
   if (gone_ || finishing_ || !session_ || server_lags()) return false;
-  return held_.empty() ? session_->phase() != pool::Phase::Draining : held_.size() < kMostHeld;
+  return held_.empty() ? !session_->draining() : held_.size() < kMostHeld;
 }
 
 void Client::read_client() {
@@ -180,26 +180,18 @@ void Client::server_lost() {
 
 // `in`: what the client has said and the session has not taken; null if that is for somebody else to offer.
 void Client::run(pool::Actions& actions, Bytes* in) {
-  std::array<io::ConstBytes, io::Stream::kMaxPieces> pieces;
-  std::size_t n = 0;
-  Do to = Do::ToServer;
-  const auto flush = [&] {
-    if (n > 0) write(to, std::span(pieces).first(n));
-    n = 0;
-  };
   at_work_ = true;
-  for (std::size_t i = 0; i < actions.size(); ++i) {
-    const auto a = actions[i];
-    if (a.what == Do::ToServer || a.what == Do::ToClient) {
-      if (n == pieces.size() || a.what != to) flush();
-      to = a.what;
-      pieces[n++] = a.bytes;
-      continue;
+  for (std::size_t i = 0; i < actions.size();) {
+    const auto a = actions[i++];
+    const bool writes = a.what == Do::ToServer || a.what == Do::ToClient;
+    if (!writes) {
+      act(a.what);
+    } else if (i == actions.size() || actions[i].what != a.what) {
+      write(a.what, std::span(&a.bytes, 1));
+    } else {
+      i = write_together(actions, i - 1);
     }
-    flush();
-    act(a.what);
   }
-  flush();
   at_work_ = false;
   if (session_) count_events();
   if (!granted_) return;
@@ -209,6 +201,17 @@ void Client::run(pool::Actions& actions, Bytes* in) {
   if (in && !in->empty() && only_to_server(actions) && session_->takes_client_input())
     session_->on_client(*in, actions);
   run(actions, in);
+}
+
+// The writes to one side from the i-th action on. Returns the place behind them.
+std::size_t Client::write_together(const pool::Actions& actions, std::size_t i) {
+  std::array<io::ConstBytes, io::Stream::kMaxPieces> pieces;
+  const auto to = actions[i].what;
+  std::size_t n = 0;
+  for (; n < pieces.size() && i < actions.size() && actions[i].what == to; ++i)
+    pieces[n++] = actions[i].bytes;
+  write(to, std::span(pieces).first(n));
+  return i;
 }
 
 void Client::act(Do what) {

@@ -109,7 +109,7 @@ class Worker {
   metrics::PoolCounters& counters(PoolEntry& p) { return p.metrics->of(number_); }
   std::optional<StopStep> stopping() const noexcept { return stopping_; }
   // Clients inside a transaction or with a request outstanding; any thread may read it.
-  std::atomic<std::int32_t>& open_transactions() noexcept { return open_transactions_; }
+  metrics::Level& open_transactions() noexcept { return open_transactions_; }
 
   Client* find(pool::SessionId session) noexcept;
   // Takes a client off the worker at the end of this event.
@@ -255,7 +255,7 @@ class Worker {
   std::deque<Guess> guesses_;
   TimerNode guess_timer_;
   std::optional<StopStep> stopping_;
-  std::atomic<std::int32_t> open_transactions_{0};
+  metrics::Level open_transactions_;
   std::uint32_t depth_ = 0;  // of Turns
   std::optional<Time> now_;  // of the event
 };

@@ -199,6 +199,7 @@ bool Worker::idle_bytes(Server& server, protocol::Bytes in) {
 }
 
 void Worker::carry_out(Upstream& up, pool::Orders& orders) {
+  if (orders.list.empty() && !orders.wake) return;
   const auto list = std::exchange(orders.list, {});
   const auto wake = std::exchange(orders.wake, std::nullopt);
   for (const auto& order : list) {
