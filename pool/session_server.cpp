@@ -108,6 +108,11 @@ void Session::whole_reply(char type, Bytes whole, Actions& out) {
     default:
       break;
   }
+  if (type == 'C' && !ledger_.empty() && ledger_.front().setup && ledger_.front().request == Request::Query) {
+    // One command of a clean-up: many, and nothing but their end counts.
+    if (!protocol::decode_command_tag(whole.subspan(5))) lose_order(out);
+    return;
+  }
   pass_silent_head(out);
   if (ledger_.empty() || !answers(type, ledger_.front().request)) return lose_order(out);
   if (type == 'Z') return on_ready(whole, out);
