@@ -29,7 +29,7 @@ inline void put_parse(Buffer& out, std::string_view name, Bytes tail) {
   out.resize(out.size() + 4);
   protocol::store_be32(out.data() + out.size() - 4,
                        static_cast<std::uint32_t>(4 + name.size() + 1 + tail.size()));
-  out.insert(out.end(), name.begin(), name.end());
+  protocol::append(out, name);
   out.push_back(0);
   out.insert(out.end(), tail.begin(), tail.end());
 }

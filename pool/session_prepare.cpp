@@ -59,7 +59,7 @@ void put_array(Buffer& out, const SettingSet& values, bool encoding, int which) 
       if (!in_this_bind(e, encoding) || same_name(e.first, "role") != role) continue;
       const std::string& text = which == 0 ? e.first : e.second;
       put_be32(out, static_cast<std::uint32_t>(text.size()));
-      out.insert(out.end(), text.begin(), text.end());
+      protocol::append(out, text);
       ++count;
     }
   }
@@ -79,9 +79,9 @@ void put_bind(Buffer& out, std::string_view portal, std::string_view statement, 
   out.push_back('B');
   const auto at = out.size();
   put_be32(out, 0);
-  out.insert(out.end(), portal.begin(), portal.end());
+  protocol::append(out, portal);
   out.push_back(0);
-  out.insert(out.end(), statement.begin(), statement.end());
+  protocol::append(out, statement);
   out.push_back(0);
   put_be16(out, 1), put_be16(out, 1);  // all parameters binary
   put_be16(out, 2);

@@ -159,9 +159,9 @@ static void put_bind_head(Buffer& own, const protocol::BindHead& head, std::stri
   own.push_back('B');
   own.resize(own.size() + 4);
   protocol::store_be32(own.data() + own.size() - 4, size);
-  own.insert(own.end(), head.portal.begin(), head.portal.end());
+  protocol::append(own, head.portal);
   own.push_back(0);
-  own.insert(own.end(), server_name.begin(), server_name.end());
+  protocol::append(own, server_name);
   own.push_back(0);
 }
 
@@ -221,8 +221,7 @@ bool Session::on_bind(Bytes part, bool whole, std::uint32_t body_size, Actions& 
   ensure_on_server(*entry, out);
   use(judge_text(statement->scan));
   x.last_bound = name, x.last_portal = head->portal;
-  const auto server_name = store_->name_of(statement->id);
-  out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, server_name, body_size); });
+  out.compose(Do::ToServer, [&](Buffer& own) { put_bind_head(own, *head, statement->name, body_size); });
   ledger_.push({Request::Bind, Reply::Forward, false, statement->id});
   pass(part.subspan(5 + head->size), out);
   return true;
@@ -247,8 +246,7 @@ bool Session::on_describe(Bytes whole, Actions& out) {
     ensure_on_server(*entry, out);
     entry->describe(Known::All);
     server_->statements.set_known(entry->statement->id, Known::All);
-    out.compose(Do::ToServer,
-                [&](Buffer& own) { protocol::describe(own, 'S', store_->name_of(entry->statement->id)); });
+    out.compose(Do::ToServer, [&](Buffer& own) { protocol::describe(own, 'S', entry->statement->name); });
     ledger_.push({request, Reply::Forward, false, entry->statement->id, nullptr,
                   std::make_unique<Buffer>(name.begin(), name.end())});
     wrote_ = true;
@@ -359,9 +357,8 @@ void Session::parse_under(const Settings& wanted, Actions& out, bool begin) {
 
 void Session::send_parse(const Statement& statement, Reply reply,
                          std::unique_ptr<ClientStatements::Change> change, Actions& out) {
-  out.compose(Do::ToServer, [&](Buffer& own) {
-    put_parse(own, store_->name_of(statement.id), protocol::as_bytes(statement.tail));
-  });
+  out.compose(Do::ToServer,
+              [&](Buffer& own) { put_parse(own, statement.name, protocol::as_bytes(statement.tail)); });
   ledger_.push({Request::Parse, reply, false, statement.id, std::move(change)});
   server_->statements.add(statement.id, statement.generation);
   wrote_ = true;

@@ -51,7 +51,7 @@ const ClientStatements::Entry* Session::unnamed_target() {
 
 // Runs under the server's name for it, so that errors, tag and transaction are PostgreSQL's own.
 void Session::put_unnamed_deallocate(const Statement& target, Bytes tail, Actions& out) {
-  std::string text = "DEALLOCATE " + store_->name_of(target.id);
+  std::string text = "DEALLOCATE " + target.name;
   const auto types = protocol::as_text(tail);
   text += types.substr(std::min(types.find('\0'), types.size()));
   out.compose(Do::ToServer, [&](Buffer& own) { put_parse(own, "", protocol::as_bytes(text)); });

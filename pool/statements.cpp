@@ -53,7 +53,8 @@ StatementRef StatementStore::intern(const StatementScope& scope, Bytes tail, con
     if (auto s = at->second.lock(); s->scan.effects == scan.effects && s->scan.tx == scan.tx) return s;
   }
   if (!reserve(text.size())) return nullptr;
-  auto* made = new Statement{StatementId{++last_id_}, std::string(text), fingerprint, scan};
+  const StatementId id{++last_id_};
+  auto* made = new Statement{id, name_of(id), std::string(text), fingerprint, scan};
   StatementRef ref(made, [this, scope](Statement* s) { forget(s, scope); });
   by_id_.emplace(made->id, made);
   if (!known && !may_name_its_moment(text)) by_text_.emplace(Key{made->tail, fingerprint.get(), scope}, ref);

@@ -45,6 +45,7 @@ struct Shape {
 
 struct Statement {
   StatementId id;
+  std::string name;      // on servers: name_of(id)
   std::string tail;      // the body of its Parse behind the name: text, zero, types
   Settings fingerprint;  // interned; the settings under which it was parsed, without the harmless ones
   protocol::ScanResult scan;

@@ -20,6 +20,12 @@ inline std::string_view as_text(Bytes b) noexcept {
   return {reinterpret_cast<const char*>(b.data()), b.size()};
 }
 
+// In one copy, which inserting chars would not be.
+inline void append(Buffer& out, std::string_view s) {
+  const auto bytes = as_bytes(s);
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
+
 inline std::uint16_t load_be16(const std::uint8_t* p) noexcept {
   return static_cast<std::uint16_t>(p[0] << 8 | p[1]);
 }
