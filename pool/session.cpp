@@ -17,10 +17,10 @@ constexpr ErrorFields kServerLost{
 Session::Session(SessionId id, const SessionOptions& options, StatementStore& store, Settings reported,
                  StatementScope scope)
     : id_(id),
+      client_(options.max_message),
       options_(&options),
       store_(&store),
       scope_(scope),
-      client_(options.max_message),
       told_(std::move(reported)) {
   note_encoding();
 }

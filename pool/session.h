@@ -92,6 +92,7 @@ class Session {
   const SessionEvents& events() const noexcept { return events_; }
   SessionEvents take_events() noexcept { return std::exchange(events_, {}); }
   SessionId id() const noexcept { return id_; }
+  const StatementScope& scope() const noexcept { return scope_; }
   // The pid the client was given at login, for NotificationResponse in place of the server's own.
   void set_client_pid(std::uint32_t pid) noexcept { client_pid_ = pid; }
 
@@ -349,12 +350,12 @@ class Session {
   protocol::TxVerb verb_of(std::string_view statement);
 
   SessionId id_;
+  protocol::Framer client_;
   const SessionOptions* options_;
   StatementStore* store_;
   StatementScope scope_;
   ServerState* server_ = nullptr;  // lent
 
-  protocol::Framer client_;
   Ledger ledger_;
   State state_ = State::Login;
   Passing passing_ = Passing::None;
@@ -418,9 +419,9 @@ class Session {
   std::unique_ptr<ClientStatements> statements_;
   std::unique_ptr<UnnamedStatement> unnamed_;  // null: it has never had one
 
-  Buffer client_part_;             // of a message that has to be whole and came in pieces
-  std::uint32_t part_body_ = 0;    // the announced size of the body of client_part_
-  std::size_t part_reserved_ = 0;  // of the store's memory, for client_part_
+  Buffer client_part_;               // of a message that has to be whole and came in pieces
+  std::uint32_t part_body_ = 0;      // the announced size of the body of client_part_
+  std::uint32_t part_reserved_ = 0;  // of the store's memory, for client_part_
   std::unique_ptr<TextScan> text_;
   std::unique_ptr<Refusal> refusal_;
   SessionEvents events_;

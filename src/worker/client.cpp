@@ -122,6 +122,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   worker_.bury(std::move(login_));  // it is at work further up
   auto reported = pool.reported();
   std::optional<pool::Settings> known;
+  std::uint64_t startup_id = 0;
   startup_ = nullptr;
   if (startup) {
     const auto* version = pool::find(reported, "server_version");
@@ -135,8 +136,8 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
       known.emplace(nullptr);
     } else if (const auto outcome = pool.startups.known(key, reported)) {
       known = outcome->overrides;
-      startup_id_ = outcome->startup;
-      if (startup_id_ !=
+      startup_id = outcome->startup;
+      if (startup_id !=
           0) {  // its servers are opened with the set: nothing but the name is left to this client
         reported = outcome->reported;
         startup = application ? pool::with(nullptr, "application_name", name) : nullptr;
@@ -148,7 +149,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   }
   options_ = up.options;
   session_.emplace(id(), *options_, worker_.statements(), std::move(reported),
-                   pool::StatementScope{pool.id, startup_id_});
+                   pool::StatementScope{pool.id, startup_id});
   session_->set_client_pid(pid());
   auto& actions = worker_.actions();
   actions.clear();

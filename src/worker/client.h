@@ -166,10 +166,9 @@ class Client final : public Server::User {
   Time output_since_{};                       // of the last byte that the client took, while some wait for it
   pool::Ticket ticket_ = pool::Ticket::None;  // of the queue that it waits in
   std::unique_ptr<const pool::OpenError> open_error_;  // what wait_error() borrows from
-  CancelKey cancel_key_;
   std::unique_ptr<io::Stream> held_cancel_;  // who sent a CancelRequest that would have met work of ours
   pool::Settings startup_;                   // the startup settings that are being tried
-  std::uint64_t startup_id_ = 0;             // of the sub-pool whose servers this client uses
+  CancelKey cancel_key_;
   pool::Phase phase_ = pool::Phase::Idle;
   Shown shown_ = Shown::None;
   EndedBy ended_by_ = EndedBy::Client;

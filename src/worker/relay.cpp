@@ -240,8 +240,8 @@ void Client::acquire() {
   request_since_ = worker_.now();
   for (;;) {
     pool::Orders orders;
-    auto answer = up_->shared->broker.acquire(pool_->id, id(), {startup_id_, session_->state_key()},
-                                              request_since_, orders);
+    auto answer = up_->shared->broker.acquire(
+        pool_->id, id(), {session_->scope().startup, session_->state_key()}, request_since_, orders);
     if (const auto* use = std::get_if<pool::UseIdle>(&answer)) {
       auto server = worker_.take_idle(use->server);
       worker_.carry_out(*up_->shared, orders);
