@@ -15,7 +15,7 @@ struct Prepared {
       tails.push_back("SELECT abalance FROM pgbench_accounts WHERE aid = $1 AND " + std::to_string(i) +
                       " = $2");
       tails.back() += std::string(1 + 2, '\0');
-      statements.push_back(store.intern(protocol::as_bytes(tails.back()), nullptr, {}));
+      statements.push_back(store.intern({}, protocol::as_bytes(tails.back()), nullptr, {}));
       names.push_back("P_" + std::to_string(i));
       client.add(names.back(), statements.back(), 1);
       server.add(statements.back()->id, 1);
@@ -33,8 +33,8 @@ void BM_Intern(benchmark::State& state) {
   Prepared prepared(state.range(0));
   std::size_t i = 0;
   for (auto _ : state)
-    benchmark::DoNotOptimize(
-        prepared.store.intern(protocol::as_bytes(prepared.tails[++i % prepared.tails.size()]), nullptr, {}));
+    benchmark::DoNotOptimize(prepared.store.intern(
+        {}, protocol::as_bytes(prepared.tails[++i % prepared.tails.size()]), nullptr, {}));
 }
 BENCHMARK(BM_Intern)->Arg(10)->Arg(1000);
 
@@ -45,7 +45,7 @@ void BM_Bind(benchmark::State& state) {
   for (auto _ : state) {
     const auto* entry = prepared.client.find(prepared.names[++i % prepared.names.size()]);
     const Statement& statement = *entry->statement;
-    if (prepared.server.look_up(statement.id, statement.epoch) != ServerStatements::Has::Yes)
+    if (prepared.server.look_up(statement.id, 1) != ServerStatements::Has::Yes)
       state.SkipWithError("the server has lost it");
     benchmark::DoNotOptimize(prepared.store.name_of(statement.id));
   }

@@ -103,7 +103,8 @@ constexpr Key kKeys[] = {
     {.name = "query_timeout",
      .field = field<&PoolConfig::query_timeout>,
      .reload = Reload::Now,
-     .help = "A request that runs longer is cancelled, and its client disconnected. 0: no limit. "
+     .help = "A request that runs longer is cancelled, and its client disconnected; each of several "
+             "queries that were sent together has this time, and all that one Sync ends. 0: no limit. "
              "PostgreSQL's own "
              "`statement_timeout` leaves the connection open.",
      .range = kAnyTime},

@@ -36,6 +36,7 @@ enum class Phase : std::uint8_t {
 // What happened in the calls since the last take_events(), for counters.
 struct SessionEvents {
   std::uint32_t queries = 0;       // Query, FunctionCall and Execute requests
+  std::uint32_t answers = 0;       // requests that the server is done with, one by one in a cycle
   std::uint32_t transactions = 0;  // ReadyForQuery with status idle
   std::uint32_t errors = 0;        // ErrorResponses given to the client
   std::uint32_t resets = 0;        // clean-ups of a server
@@ -45,7 +46,7 @@ struct SessionEvents {
   std::uint32_t pins = 0;          // new ones: bits of Pin
 
   bool none() const noexcept {
-    return (queries | transactions | errors | resets | replays | parses | reparses | pins) == 0;
+    return (queries | answers | transactions | errors | resets | replays | parses | reparses | pins) == 0;
   }
 };
 

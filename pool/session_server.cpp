@@ -135,6 +135,7 @@ void Session::complete(char type, Bytes whole, Actions& out) {
   }
   if (own && (type == 'I' || type == 's')) outcome_.succeeded({}, outside_block);
   if (type == 't' || type == 'T' || type == 'n') note_shape(e, type, whole);
+  if (own) ++events_.answers;
   const bool replaced = type == 'I' && e.request == Request::Query && e.made != nullptr;
   if (shown && replaced) out.copy(Do::ToClient, *e.made);
   if (shown && !replaced) pass_back(whole, out);

@@ -11,6 +11,7 @@ void Client::count_events() {
   const auto e = session_->take_events();
   auto& c = counters();
   if (e.queries) c.queries.add(e.queries);
+  if (e.answers && phase_ == pool::Phase::Running) phase_since_ = worker_.loop().now();  // the next one runs
   if (e.transactions) {
     c.transactions.add(e.transactions);
     const auto now = worker_.now();

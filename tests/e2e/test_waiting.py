@@ -50,3 +50,16 @@ def test_each_request_waits_for_as_long_as_it_may():
         assert raw.rows(holder, "commit") == []
         assert [kind for kind, _ in w.read_until("Z")] == ["Z"]
         assert [kind for kind, _ in w.read_until("Z")] == ["T", "D", "C", "Z"]
+
+
+def test_query_timeout_is_of_each_query():
+    """However many are sent together. Of those that one Sync ends PostgreSQL tells nothing before."""
+    with application_database(Postgres()) as postgres, \
+            Pooler(postgres, {"size": 1, "query_timeout": "2s"}) as pooler:
+        w = raw.login(pooler)[0]
+        w.send(wire.query("select pg_sleep(0.8)") * 5)
+        for _ in range(5):
+            assert [kind for kind, _ in w.read_until("Z", "E")] == ["T", "D", "C", "Z"]
+        w.send(wire.query("select pg_sleep(60)"))
+        kind, body = w.read_until("E")[-1]
+        assert (kind, wire.error_fields(body)["C"]) == ("E", "57014")
