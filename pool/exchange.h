@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pool/ledger.h"
+#include "pool/settings.h"
 #include "pool/statements.h"
 #include "protocol/bytes.h"
 #include "protocol/frame.h"
@@ -23,6 +24,7 @@ struct Exchange {
     parsed_unclear.clear();
     kept.clear(), again.clear(), put_off.clear();
     kept_messages = 0;
+    equal_before = nullptr;
   }
 
   Ledger::Replies owed;
@@ -38,6 +40,8 @@ struct Exchange {
 
   protocol::Buffer kept, again;  // a cycle whose first statement may be outdated here, to be sent again
   std::uint8_t kept_messages = 0;
+  // Of the session's own values those that this transaction has changed from the server's own.
+  Settings equal_before;
   protocol::Buffer put_off;  // a Bind, whole: whether it is an error depends on the next message
 };
 

@@ -407,11 +407,10 @@ class Session {
   std::uint16_t sets_ = 0, unsets_ = 0;  // as in Traits, of what has been sent since a transaction ended
   std::uint32_t cycle_ = 1;
 
-  Settings startup_;       // the client's base: what its RESET returns to
-  Settings overrides_;     // what this client has as its own, whatever a server's own values are
-  Settings told_;          // the servers' own values as the client was last told
-  Settings unasked_;       // those of overrides_ that came without a text that sets something
-  Settings equal_before_;  // those of overrides_ that this transaction changed from the server's own value
+  Settings startup_;    // the client's base: what its RESET returns to
+  Settings overrides_;  // what this client has as its own, whatever a server's own values are
+  Settings told_;       // the servers' own values as the client was last told
+  Settings unasked_;    // those of overrides_ that came without a text that sets something
   Settings fingerprint_;
   std::uint32_t version_ = 1;  // grows when overrides_ changes
   std::uint32_t client_pid_ = 0;

@@ -9,7 +9,6 @@ namespace sidepool::pool {
 
 using protocol::Slice;
 using protocol::TxStatus;
-using protocol::TxVerb;
 
 namespace {
 

@@ -223,7 +223,7 @@ void Session::end_of_transaction(Actions& out) {
     fingerprint_known_ = false;
   }
   if ((sets_ | unsets_) != 0 && !outcome_.undone()) note_set_values();
-  equal_before_ = nullptr;
+  server_->exchange.equal_before = nullptr;
   outcome_.reset();
   if (!last) return;
   note_long_text();
@@ -266,9 +266,10 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   // and told before its ReadyForQuery.
   if (to_base && resets_ != 0 && startup_subset(resets_).find(p->name)) return;
   const auto* own = find(overrides_, p->name);
-  if (base && !to_base && own && *own == *base) equal_before_ = with(equal_before_, p->name, *base);
+  auto& equal_before = server_->exchange.equal_before;
+  if (base && !to_base && own && *own == *base) equal_before = with(equal_before, p->name, *base);
   // A ROLLBACK, or the end of a SET LOCAL: the client's own value is back, which is the server's too.
-  const bool back = to_base && find(equal_before_, p->name) && (unsets_ & reported_bit(p->name)) == 0;
+  const bool back = to_base && find(equal_before, p->name) && (unsets_ & reported_bit(p->name)) == 0;
   if (back) server_->applied = with(server_->applied, p->name, p->value);
   // With no text outstanding that sets anything it has come with a reload of the configuration, or a
   // function.
