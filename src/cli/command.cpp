@@ -48,7 +48,7 @@ class Values {
 
 // A name or an address without a port.
 std::string host(const Values& values, std::vector<std::string>& errors) {
-  const std::string given = values.text("http-address").value_or("localhost");
+  std::string given = values.text("http-address").value_or("localhost");
   const auto read = conf::parse_host(given);
   const auto* host = std::get_if<conf::Host>(&read);
   if (!host || host->is_unix() || host->name != given)

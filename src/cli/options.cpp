@@ -206,7 +206,11 @@ std::vector<std::string> numbered(
   std::vector<std::string> out;
   if (auto text = value(name)) out.push_back(*std::move(text));
   std::size_t gap = out.size();
-  for (; auto text = value(at(gap)); ++gap) out.push_back(*std::move(text));
+  for (;; ++gap) {
+    auto text = value(at(gap));
+    if (!text) break;
+    out.push_back(*std::move(text));
+  }
   for (std::size_t i = gap + 1; i <= gap + kLookedFor; ++i) {
     if (value(at(i))) notes.push_back({true, at(i) + " is not read, because there is no " + at(gap)});
   }

@@ -65,9 +65,9 @@ inline bool truth(const Json& j, const char* key) {
 
 // The elements of an array member; an empty list for anything else.
 inline const Json& list(const Json& j, const char* key) {
-  static const Json kNone = Json::array();
+  static const Json none = Json::array();
   const Json* m = member(j, key);
-  return m && m->is_array() ? *m : kNone;
+  return m && m->is_array() ? *m : none;
 }
 
 inline SecretText dump_secret(const Json& j) {

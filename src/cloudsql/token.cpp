@@ -102,7 +102,7 @@ CallResult<Token> fetch(Gcloud& gcloud, Scope scope, const Caller& caller) {
     return tl::unexpected(
         CallFailure{Error{Errc::Auth, 0, std::move(what), "credentials"}, FailureKind::Server, {}});
   };
-  const auto output = caller.run(
+  auto output = caller.run(
       Command{{gcloud.program, "--format", "json", "config", "config-helper", "--min-expiry", "1h"},
               {},
               seconds{30}});

@@ -33,8 +33,9 @@ Ending wait(const cli::Wait& command) {
     if (status && *status == 200) return {};
     const Duration pause = std::min<Duration>(kPause, end - steady_now());
     if (pause <= Duration::zero()) {
-      const std::string last = status ? "status code " + std::to_string(*status) : status.error().what;
-      return {1, "command failed to complete successfully\n" + url + ": " + last};
+      std::string why = "command failed to complete successfully\n" + url + ": ";
+      why.append(status ? "status code " + std::to_string(*status) : status.error().what);
+      return {1, std::move(why)};
     }
     std::this_thread::sleep_for(pause);
   }

@@ -208,7 +208,8 @@ Result<std::string> read_cname(const Bytes& m) {
   return failed(ARES_ENODATA);
 }
 
-Client::Client(std::vector<std::string> servers, const std::atomic<bool>* stopping) : stopping_(stopping) {
+Client::Client(const std::vector<std::string>& servers, const std::atomic<bool>* stopping)
+    : stopping_(stopping) {
   for (const std::string& s : servers) servers_ += (servers_.empty() ? "" : ",") + s;
 }
 

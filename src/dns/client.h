@@ -26,7 +26,7 @@ class Client {
  public:
   // `servers`: each "IP", "IP:PORT" or "[IPv6]:PORT"; none: those of /etc/resolv.conf. `stopping` may be null
   // and must outlive the client.
-  explicit Client(std::vector<std::string> servers, const std::atomic<bool>* stopping = nullptr);
+  explicit Client(const std::vector<std::string>& servers, const std::atomic<bool>* stopping = nullptr);
 
   // Through aliases, if the name server follows them.
   Result<Texts> txt(const std::string& name) const;

@@ -75,7 +75,7 @@ Duration Dialer::share() const noexcept {
 // "10.1.2.3:3307 (the private IP address of p:r:i)"; with the name that it was found by.
 std::string Dialer::target_text() const {
   const Endpoint& e = route_.endpoints[endpoint_];
-  const auto about = [this](std::string text) {
+  const auto about = [this](const std::string& text) {
     return route_.kind.empty() ? text : text + " (" + route_.kind + ")";
   };
   if (proxied_) {

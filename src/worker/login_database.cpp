@@ -12,7 +12,6 @@
 namespace sidepool::worker {
 
 using protocol::AuthMethod;
-using protocol::ErrorFields;
 
 // A login at the database counts in the same bound as every server.
 void Login::want_slot(bool trial) {

@@ -121,10 +121,10 @@ void Opener::on_connect_failed(upstream::Connector&, upstream::Failure failure) 
   }
   log_upstream_error(upstream_, failure.error);
   if (error.kind == pool::OpenFailure::BadCredential) pool_->remembered.distrust();
-  failed(std::move(error));
+  failed(error);
 }
 
-void Opener::failed(pool::OpenError error, bool peer_closed) {
+void Opener::failed(const pool::OpenError& error, bool peer_closed) {
   if (std::exchange(over_, true)) return;
   if (pool_)
     worker_.counters(*pool_).login_failures.add(is_sqlstate(error.sqlstate) ? error.sqlstate : "other");

@@ -18,7 +18,7 @@ class Opener final : private upstream::Connector::Owner {
   void on_need_password(upstream::Connector& connector) noexcept override;
   void on_ready(upstream::Connector& connector, upstream::Ready ready) noexcept override;
   void on_connect_failed(upstream::Connector& connector, upstream::Failure failure) noexcept override;
-  void failed(pool::OpenError error, bool peer_closed = true);
+  void failed(const pool::OpenError& error, bool peer_closed = true);
   void done();
 
   Worker& worker_;

@@ -34,7 +34,7 @@ std::optional<StartupSets::Outcome> StartupSets::known(const std::string& key,
 }
 
 void StartupSets::accepted(const std::string& key, const pool::SettingSet& settings,
-                           pool::Settings overrides) {
+                           const pool::Settings& overrides) {
   if (key.size() > kLongest) return;
   auto kept = std::make_shared<pool::SettingSet>(settings);
   kept->erase(kApplication);

@@ -34,7 +34,7 @@ class StartupSets {
   // Nothing: no server has tried this set yet. Counts the client. `reported`: of the operator's servers.
   std::optional<Outcome> known(const std::string& key, const pool::Settings& reported);
   // A server has accepted `settings`, which made these overrides.
-  void accepted(const std::string& key, const pool::SettingSet& settings, pool::Settings overrides);
+  void accepted(const std::string& key, const pool::SettingSet& settings, const pool::Settings& overrides);
 
   // What servers of the sub-pool are opened with; null for 0 and for a set that is not known.
   pool::Settings of(std::uint64_t startup) const;

@@ -111,7 +111,7 @@ void Worker::on_message(GiveServer&& m) {
 
 void Worker::on_message(BrokerOrder&& m) {
   pool::Orders one;
-  one.list.push_back(std::move(m.order));
+  one.list.push_back(m.order);
   carry_out(*shared_.upstreams[m.upstream], one);
 }
 
