@@ -34,7 +34,8 @@ void CancelConnection::start() {
 
 void CancelConnection::on_turn() {
   waiting_ = false;
-  if (!session_ && !worker_.closes(server_)) return over(true);  // it has ended by itself
+  const bool for_closing = !session_ && !requester_.open();
+  if (for_closing && !worker_.closes(server_)) return over(true);  // it has ended by itself
   begin();
 }
 

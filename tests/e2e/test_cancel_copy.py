@@ -64,9 +64,9 @@ def cancelled_by(postgres, connection, text, cancel, fetch=True):
 
 
 @pytest.fixture
-def crowd(postgres):
+def crowd(postgres, request):
     """A Pooler that sends one cancel at a time, and eight clients whose queries run."""
-    with Pooler(postgres, {"size": 8, "max_cancels": 1}, {"workers": 2}) as running:
+    with Pooler(postgres, {"mode": getattr(request, "param", "transaction"), "size": 8, "max_cancels": 1}, {"workers": 2}) as running:
         clients = [running.connect(async_=True) for _ in range(8)]
         cursors = []  # without it what a connection runs is lost
         for client in clients:
@@ -92,6 +92,7 @@ def test_clients_that_die_together_leave_nothing_running(postgres, crowd):
         assert value(connection, "select 1") == 1
 
 
+@pytest.mark.parametrize("crowd", ["transaction", "none"], indirect=True)
 def test_every_cancel_request_is_carried_out(postgres, crowd):
     _, clients = crowd
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
