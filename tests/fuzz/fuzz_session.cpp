@@ -14,7 +14,7 @@ namespace {
 struct Driver {
   pool::StatementStore& store;
   pool::SessionOptions& options;
-  pool::ServerState server{};
+  pool::ServerState server;
   pool::Actions out{};
   pool::Session session{{}, options, store, nullptr};
   bool waiting = false, held = false, closed = false;
@@ -91,7 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.max_server_statements = (first & 8) != 0 ? 0 : 2;
   pool::StatementStore store("fuzz", pool::WorkerId{0}, 4096);
   {
-    Driver d{store, options};
+    Driver d{store, options, pool::ServerState()};
     d.session.begin(nullptr, std::nullopt, d.out);
     d.run();
     while (!input.empty() && !d.closed) {
