@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -165,10 +166,17 @@ def test_lines_of_a_start(programs, emulator):
     assert google == ours
 
 
+def hang_up(connection):
+    """Without a Terminate: which end the original sees first behind that is chance."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as same_socket:
+        same_socket.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
 def test_lines_of_a_connection(programs, emulator, postgres):
     def see(program):
         with Running(program, emulator) as running:
-            connect(running).close()
+            hang_up(connect(running))
             running.wait_line(r"client closed the connection")
             return verbatim(running.log_lines("out"))[3:]
 
@@ -179,7 +187,7 @@ def test_lines_of_a_connection_by_a_unix_socket(programs, emulator):
     def see(program):
         with tempfile.TemporaryDirectory(prefix="sp-") as folder:
             with Running(program, emulator, "--unix-socket", folder, port=False) as running:
-                connect(running, 5432, host=f"{folder}/{NAME}").close()
+                hang_up(connect(running, 5432, host=f"{folder}/{NAME}"))
                 running.wait_line(r"client closed the connection")
                 return [line.replace(folder, "DIR") for line in verbatim(running.log_lines("out"))]
 
@@ -188,12 +196,10 @@ def test_lines_of_a_connection_by_a_unix_socket(programs, emulator):
 
 def test_a_connection_that_says_nothing_is_not_logged(programs, emulator):
     """A kubelet's tcpSocket probe."""
-    import socket
-
     def see(program):
         with Running(program, emulator) as running:
             socket.create_connection(("127.0.0.1", running.port)).close()
-            connect(running).close()
+            hang_up(connect(running))
             running.wait_line(r"client closed the connection")
             return len(running.find("Accepted connection"))
 
