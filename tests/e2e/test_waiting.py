@@ -35,7 +35,7 @@ def test_a_configured_password_that_is_refused_is_told_at_once():
         error = raw.error_of(w, "select 1")
         assert error["C"] == "28P01"
         assert error["H"] == "Correct the password in this user's [[user]] entry."
-        assert pooler.process.find(r"Correct the password in this user's \[\[user\]\] entry")
+        pooler.process.wait_line(r"Correct the password in this user's \[\[user\]\] entry")
 
 
 def test_each_request_waits_for_as_long_as_it_may():

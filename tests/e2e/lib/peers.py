@@ -2,9 +2,12 @@
 
 With SIDEPOOL_PEERS=required (as in CI) a missing peer fails the test instead.
 """
+import atexit
+import functools
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -39,7 +42,22 @@ def postgres_bin(major):
     debian = f"/usr/lib/postgresql/{major}/bin"
     if os.path.exists(os.path.join(debian, "postgres")):
         return debian
-    return _fetch(f"postgres-{major}", "postgres", str(major))
+    return _for_everybody(_fetch(f"postgres-{major}", "postgres", str(major)))
+
+
+@functools.cache
+def _for_everybody(bin_folder):
+    """PostgreSQL does not run as root, and nobody else may look into a checkout in root's home: then a copy of it."""
+    home = os.path.realpath(os.path.dirname(bin_folder))
+    folders = [home]
+    while folders[-1] != "/":
+        folders.append(os.path.dirname(folders[-1]))
+    if os.geteuid() != 0 or all(os.stat(folder).st_mode & 0o001 for folder in folders):
+        return bin_folder
+    copy = tempfile.mkdtemp(prefix="sp-peer-", dir="/tmp")
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    os.chmod(copy, 0o755)
+    return os.path.join(shutil.copytree(home, os.path.join(copy, "postgres"), symlinks=True), os.path.basename(bin_folder))
 
 
 def go_client():
