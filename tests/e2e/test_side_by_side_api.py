@@ -462,11 +462,13 @@ def test_metrics_of_failures(programs, emulator):
         with Running(program, emulator, *PROBES) as running:
             with pytest.raises(psycopg2.OperationalError):
                 who(running)
-            found = eventually(lambda: (lambda found: len(found) >= 2 and found)(families(running.http)), "two families")
-        # Google's proxy may also count a refresh that its own client has cancelled, which has no code.
-        labels = found["cloudsqlconn_refresh_failure_count"][2]
+            return eventually(lambda: counted(families(running.http)), "both kinds of failure")
+
+    def counted(found):
+        # Google's proxy may also count, and count first, a refresh that its own client has cancelled: that one has no code.
+        labels = found.get("cloudsqlconn_refresh_failure_count", ("", "", []))[2]
         labels[:] = [one for one in labels if one.get("cloudsql_error_code")]
-        return found
+        return labels and "cloudsqlconn_dial_failure_count" in found and found
 
     found = same(programs, emulator, see, lambda: emulator.faults("connectSettings", {"status": 403, "reason": "notAuthorized", "times": -1}))
     assert found["cloudsqlconn_refresh_failure_count"][2] == [{"cloudsql_error_code": "notAuthorized", "cloudsql_instance": NAME}]
