@@ -18,6 +18,10 @@ namespace {
 constexpr std::string_view kResetSettings =
     "BEGIN; RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
     "COMMIT; SELECT pg_catalog.pg_advisory_unlock_all()";
+// Where none of the prepared statements is ours, as names pass untouched, those go too.
+constexpr std::string_view kResetSettingsAndNames =
+    "BEGIN; RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
+    "DEALLOCATE ALL; COMMIT; SELECT pg_catalog.pg_advisory_unlock_all()";
 constexpr std::string_view kResetEverything = "DISCARD ALL";
 constexpr std::string_view kReplay =
     "SELECT pg_catalog.set_config(n, v, false) FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.text[]), "
@@ -149,9 +153,8 @@ void Session::send_clean_up(Actions& out) {
     server_->statements.clear();
     server_->replay_prepared = false;
   }
-  out.compose(Do::ToServer, [everything](Buffer& own) {
-    protocol::query(own, everything ? kResetEverything : kResetSettings);
-  });
+  const auto text = everything ? kResetEverything : rewrites() ? kResetSettings : kResetSettingsAndNames;
+  out.compose(Do::ToServer, [text](Buffer& own) { protocol::query(own, text); });
   ledger_.push({Request::Query, Reply::Swallow, true});
   server_->clean_up = CleanUp::None;  // should it fail, the server is closed
   server_->cleaned = std::exchange(server_->applied, nullptr);

@@ -89,6 +89,20 @@ def test_what_a_function_leaves(pooler, postgres, what, look, clean):
     b.close()
 
 
+def test_a_prepared_statement_of_a_function_where_names_pass_untouched(postgres):
+    postgres.sql("""create or replace function prepare_secret(what text) returns void language plpgsql as
+                    $$ begin execute format('prepare hidden as select %L::text', what); end $$""", dbname="app")
+    with Pooler(postgres, {"size": 1, "max_prepared_statements": 0}) as untouched:
+        a, b = client(untouched), client(untouched)
+        ask(a, "select prepare_secret('of a')")
+        assert ask(b, "select count(*) from pg_prepared_statements") == 0
+        ask(b, "select prepare_secret('of b')")
+        with pytest.raises(psycopg2.errors.InvalidSqlStatementName):
+            ask(a, "execute hidden")
+        a.close()
+        b.close()
+
+
 @pytest.mark.parametrize("text", ["rollback; {0}", "begin; {0}; rollback; {0}", "abort; {0}; select 1",
                                   "begin; savepoint s; rollback to s; {0}; commit"])
 def test_what_is_made_behind_a_rollback(pooler, text):
