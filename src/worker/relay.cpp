@@ -152,10 +152,13 @@ void Client::read_server() {
   }
 }
 
+// What one server has said is looked at only while the client has that one: the session may let go of it, or
+// have it closed, and get another within the same call.
 void Client::offer_server(Bytes& in) {
   auto& actions = worker_.actions();
+  const Server* const from = server_.get();
   server_in_ = &in;
-  while (!in.empty() && server_ && session_) {
+  while (!in.empty() && server_.get() == from && session_) {
     const auto before = in.size();
     actions.clear();
     session_->on_server(in, actions);
@@ -296,6 +299,7 @@ void Client::close_server(bool say_terminate) {
   // The client has left in the middle of something: what runs is cancelled first (product.md §5, The bound).
   const bool running = wrote_ && !cancel_sent_ && session_->phase() == pool::Phase::Closed;
   if (running) worker_.cancel(*server_, std::nullopt, io::Stream{});
+  if (server_in_) *server_in_ = {};
   worker_.close(std::move(server_), say_terminate);
 }
 

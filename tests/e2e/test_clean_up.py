@@ -1,9 +1,12 @@
 """tests/e2e/test_clean_up.py -- what a server keeps of one client is not there for the next (product.md §5)."""
+import psycopg
 import psycopg2
 import pytest
 
+from lib.gathering_relay import GatheringRelay
 from lib.pooler import Pooler, application_database
 from lib.postgres import Postgres
+from lib.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +143,26 @@ def test_a_setting_that_only_counts_when_the_connection_is_made(pooler):
     assert ask(other, "show ignore_system_indexes") == "off"
     assert ask(other, "select pg_backend_pid()") != own
     other.close()
+
+
+@pytest.mark.parametrize("isolation", ["reset", "tracked"])
+def test_what_a_server_said_before_it_was_closed_is_nobodys_answer(postgres, isolation):
+    """The clean-up fails, the replay behind it does not, and both answers arrive in one piece."""
+    unlock = "execute on function pg_catalog.pg_advisory_unlock_all()"
+    with GatheringRelay(postgres.port) as relay, Pooler(
+            postgres, {"size": 2, "min_size": 2, "isolation": isolation}, {"workers": 1},
+            {"hosts": [relay.address]}) as pooler:
+        own, other = psycopg.connect(**pooler.login, autocommit=True), client(pooler)
+        own.execute("set timezone to 'Asia/Tokyo'")
+        first = ask(other, "select pg_backend_pid()")
+        eventually(lambda: pooler.total("sidepool_servers", 'state="idle"') == 2, "there is another server")
+        assert ask(other, "select pg_backend_pid()") == first, "it was the last to be used"
+        postgres.sql(f"revoke {unlock} from public", dbname="app")
+        try:
+            assert own.execute("select %s::text", ["mine"]).fetchone() == ("mine",)
+            assert own.execute("show timezone").fetchone() == ("Asia/Tokyo",)
+        finally:
+            postgres.sql(f"grant {unlock} to public", dbname="app")
+        assert ask(other, "select 43") == 43
+        own.close()
+        other.close()
