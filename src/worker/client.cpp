@@ -111,16 +111,16 @@ bool Client::flush_output() {
   return r.status != io::Io::Failed;
 }
 
-void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
+void Client::begin_session(PoolRef pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
                            Bytes rest) {
-  pool_ = &pool;
+  pool_ = std::move(pool);
   up_ = &up;
   cancel_key_.size = protocol == protocol::kProtocol32 ? 32 : 4;
   fill_random(std::span(cancel_key_.secret).first(cancel_key_.size));
   held_.assign(rest.begin(), rest.end());
   phase_since_ = worker_.loop().now();
   worker_.bury(std::move(login_));  // it is at work further up
-  auto reported = pool.reported();
+  auto reported = pool_->reported();
   std::optional<pool::Settings> known;
   std::uint64_t startup_id = 0;
   startup_ = nullptr;
@@ -134,7 +134,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
     const auto key = StartupSets::key_of(*startup);
     if (key.empty()) {
       known.emplace(nullptr);
-    } else if (const auto outcome = pool.startups.known(key, reported)) {
+    } else if (const auto outcome = pool_->startups.known(key, reported)) {
       known = outcome->overrides;
       startup_id = outcome->startup;
       if (startup_id !=
@@ -149,7 +149,7 @@ void Client::begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings st
   }
   options_ = up.options;
   session_.emplace(id(), *options_, worker_.statements(), std::move(reported),
-                   pool::StatementScope{pool.id, startup_id});
+                   pool::StatementScope{pool_->id, startup_id});
   session_->set_client_pid(pid());
   auto& actions = worker_.actions();
   actions.clear();

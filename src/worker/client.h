@@ -63,7 +63,7 @@ class Client final : public Server::User {
   // It has sent a startup packet: not a probe that only connects, nor a request to cancel.
   void begin_startup();
   // The client is authenticated for `pool`; its startup settings are tried next if they have to be.
-  void begin_session(PoolEntry& pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
+  void begin_session(PoolRef pool, LocalUpstream& up, pool::Settings startup, std::uint32_t protocol,
                      protocol::Bytes rest);
   // The connection becomes a pair of sockets that nobody looks into.
   void begin_pass_through(std::unique_ptr<PassThrough> pass);
@@ -155,7 +155,7 @@ class Client final : public Server::User {
   std::unique_ptr<PassThrough> pass_;
   std::shared_ptr<const pool::SessionOptions> options_;  // of session_
   std::optional<pool::Session> session_;
-  PoolEntry* pool_ = nullptr;
+  PoolRef pool_;
   LocalUpstream* up_ = nullptr;
   std::unique_ptr<Server> server_;
   std::unique_ptr<Server> granted_;       // to be told to the session as soon as it is not at work

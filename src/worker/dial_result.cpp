@@ -36,9 +36,9 @@ protocol::LoginParameters login_parameters(std::string_view database, std::strin
   return p;
 }
 
-std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
+std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolRef pool,
                                     upstream::Ready ready, std::uint64_t startup) {
-  auto server = std::make_unique<Server>(id, upstream, pool);
+  auto server = std::make_unique<Server>(id, upstream, std::move(pool));
   server->stream = std::move(ready.connection.stream);
   server->endpoint = std::move(ready.connection.endpoint);
   server->state.backend_pid = ready.login->backend_pid();
@@ -46,9 +46,10 @@ std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolE
   server->cancel_key.assign(key.begin(), key.end());
   pool::SettingSet reported;
   for (const auto& [name, value] : ready.login->parameters()) reported.set(name, value);
-  if (pool) {
-    server->state.base = startup == 0 ? pool->note_reported(std::move(reported))
-                                      : pool->startups.note_reported(startup, std::move(reported));
+  if (server->pool) {
+    auto& entry = *server->pool;
+    server->state.base = startup == 0 ? entry.note_reported(std::move(reported))
+                                      : entry.startups.note_reported(startup, std::move(reported));
   }
   upstream.metrics.opened();
   return server;

@@ -20,7 +20,7 @@ bool ignores(const conf::PoolConfig& conf, std::string_view parameter);
 protocol::LoginParameters login_parameters(std::string_view database, std::string_view user,
                                            const conf::PoolConfig& conf, const pool::Settings& set = nullptr);
 // A server out of a successful login; not watched yet. `startup`: of its sub-pool.
-std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolEntry* pool,
+std::unique_ptr<Server> make_server(pool::ServerId id, Upstream& upstream, PoolRef pool,
                                     upstream::Ready ready, std::uint64_t startup = 0);
 
 // `waited`: for the way, in front of the dial.

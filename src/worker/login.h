@@ -79,7 +79,7 @@ class Login final : public upstream::Connector::Owner {
   void tell_failure(const upstream::Failure& failure);
   void end_slot(io::Stream stream, bool say_terminate);
   void pass_through();
-  void admit(PoolEntry& pool);
+  void admit();
   bool may_ask_cleartext() const;
   void refuse_without_password();
   void refuse_unknown_user();
@@ -89,7 +89,7 @@ class Login final : public upstream::Connector::Owner {
   protocol::AcceptMachine accept_;
   Step step_ = Step::Reading;
   LocalUpstream* up_ = nullptr;
-  PoolEntry* pool_ = nullptr;
+  PoolRef pool_;
   pool::Settings settings_;  // of the startup packet
   protocol::Buffer rest_;    // what the client sent beyond what the machine took
   std::optional<pool::Ticket> ticket_;

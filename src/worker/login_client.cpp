@@ -270,15 +270,16 @@ void Login::decide() {
   if (!pool_) {
     // Before the database is asked, which would cost a login each time; whether there is room is known for
     // certain only behind it.
-    const bool full = worker_.shared().pools.load() >= worker_.config().server.max_pools;
-    return full ? refuse_pool() : want_slot(false);
+    auto& shared = worker_.shared();
+    const bool full = shared.pools.load() >= worker_.config().server.max_pools;
+    return full && !shared.forget_unused_pool() ? refuse_pool() : want_slot(false);
   }
   if (password_)  // the client has been asked already
-    return known_by_now() ? admit(*pool_) : want_slot(true);
+    return known_by_now() ? admit() : want_slot(true);
   if (up_->conf->client_auth == conf::ClientAuth::Trust) return trust();
   switch (pool_->remembered.check(worker_.loop().now(), up_->conf->pool.auth_ttl)) {
     case Remembered::Check::Admit:
-      return client_.entrance().trusted() ? admit(*pool_) : refuse_without_password();
+      return client_.entrance().trusted() ? admit() : refuse_without_password();
     case Remembered::Check::AskPassword:
       if (!may_ask_cleartext()) return pass_through();
       return ask_password();
@@ -292,9 +293,9 @@ void Login::decide() {
 void Login::trust() {
   switch (pool_->remembered.check(worker_.loop().now(), Duration::max())) {
     case Remembered::Check::Admit:
-      return client_.entrance().trusted() ? admit(*pool_) : refuse_without_password();
+      return client_.entrance().trusted() ? admit() : refuse_without_password();
     case Remembered::Check::AskPassword:
-      return worker_.configured_user(accept_.startup().user, up_->conf->name) ? admit(*pool_)
+      return worker_.configured_user(accept_.startup().user, up_->conf->name) ? admit()
                                                                               : refuse_unknown_user();
     case Remembered::Check::FreshLogin:
       return want_slot(true);
@@ -339,8 +340,8 @@ void Login::on_password() {
   if (database_asks_) lose_turn();
   // Meanwhile another client's login may have made the pool.
   if (!pool_) pool_ = up_->shared->find(accept_.startup().database, accept_.startup().user);
-  if (known_by_now()) return admit(*pool_);
-  want_slot(pool_ != nullptr);
+  if (known_by_now()) return admit();
+  want_slot(static_cast<bool>(pool_));
 }
 
 // Whether the last login at the database answers for this client too.
@@ -366,16 +367,17 @@ void Login::drop() {
   client_.hang_up();
 }
 
-void Login::admit(PoolEntry& pool) {
+void Login::admit() {
   accept_.admit();
   const auto protocol = accept_.startup().protocol;
   protocol::Buffer rest;
   rest.swap(rest_);
   auto settings = std::move(settings_);
+  auto pool = std::move(pool_);
   auto& client = client_;
   auto& up = *up_;
   cancel();
-  client.begin_session(pool, up, std::move(settings), protocol, rest);  // ends this login
+  client.begin_session(std::move(pool), up, std::move(settings), protocol, rest);  // ends this login
 }
 
 }  // namespace sidepool::worker

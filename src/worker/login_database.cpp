@@ -58,7 +58,7 @@ void Login::on_slot(pool::ServerId slot) {
   slot_ = slot;
   if (known_by_now()) {  // the trial ahead of this one was of the same password
     end_slot({}, false);
-    return admit(*pool_);
+    return admit();
   }
   connect();
 }
@@ -190,30 +190,34 @@ void Login::logged_in(upstream::Ready ready) {
     end_slot(std::move(ready.connection.stream), true);
     return refuse_without_password();
   }
-  auto* entry = up_->shared->find_or_create(s.database, s.user, up_->conf->pool, worker_.shared().pools,
-                                            worker_.config().server.max_pools);
-  if (!entry) {
+  auto& shared = worker_.shared();
+  const auto make = [&] {
+    return up_->shared->find_or_create(s.database, s.user, up_->conf->pool, shared.pools,
+                                       worker_.config().server.max_pools);
+  };
+  pool_ = make();
+  if (!pool_ && shared.forget_unused_pool()) pool_ = make();
+  if (!pool_) {
     end_slot(std::move(ready.connection.stream), true);
     return refuse_pool();
   }
   // Before anybody can be let in on what is learned: their welcome is made of it.
   pool::SettingSet reported;
   for (const auto& [name, value] : ready.login->parameters()) reported.set(name, value);
-  entry->note_reported(std::move(reported));
-  entry->remembered.learn(*ready.login, s.user, asked && password_ ? password_->view() : std::string_view{},
+  pool_->note_reported(std::move(reported));
+  pool_->remembered.learn(*ready.login, s.user, asked && password_ ? password_->view() : std::string_view{},
                           worker_.loop().now());
-  pool_ = entry;
   pool::Orders orders;
   const auto id = *slot_;
-  if (!up_->shared->broker.adopt(id, entry->id, 0, steady_now(), orders)) {
+  if (!up_->shared->broker.adopt(id, pool_->id, 0, steady_now(), orders)) {
     end_slot(std::move(ready.connection.stream), true);  // the pool has servers enough
-    return admit(*entry);
+    return admit();
   }
   slot_.reset();
   const auto rest = std::exchange(ready.rest, {});
-  auto server = make_server(id, *up_->shared, entry, std::move(ready));
+  auto server = make_server(id, *up_->shared, pool_, std::move(ready));
   worker_.carry_out(*up_->shared, orders);
-  worker_.counters(*entry).server_logins.add();
+  worker_.counters(*pool_).server_logins.add();
   if (!Worker::idle_bytes(*server, rest) || !server->watch_on(worker_)) {
     worker_.close(std::move(server), true);
   } else {
@@ -221,7 +225,7 @@ void Login::logged_in(upstream::Ready ready) {
     const bool stale = destination_ != up_->shared->destination.load();
     worker_.release(std::move(server), stale ? pool::Condition::Retire : pool::Condition::Clean, 0);
   }
-  admit(*entry);
+  admit();
 }
 
 void Login::on_connect_failed(upstream::Connector&, upstream::Failure failure) noexcept {

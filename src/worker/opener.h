@@ -23,7 +23,7 @@ class Opener final : private upstream::Connector::Owner {
 
   Worker& worker_;
   Upstream& upstream_;
-  PoolEntry* const pool_;
+  const PoolRef pool_;
   const pool::OpenOne order_;
   RouteRequest route_;
   std::uint64_t epoch_ = 0;

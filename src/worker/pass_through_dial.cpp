@@ -25,7 +25,7 @@ void PassThrough::dial(Result<upstream::Route> route, std::uint64_t epoch, Time 
 
 void PassThrough::on_connected(upstream::Dialer&, upstream::Connected connected) noexcept {
   const Worker::Turn turn(worker_);
-  server_ = std::make_unique<Server>(*slot_, *up_.shared, nullptr);
+  server_ = std::make_unique<Server>(*slot_, *up_.shared, PoolRef{});
   server_->stream = std::move(connected.stream);
   server_->endpoint = std::move(connected.endpoint);
   server_->user = this;

@@ -1,6 +1,7 @@
 // src/worker/server.h -- one connection to PostgreSQL, logged in. Moves between workers as it is.
 #pragma once
 #include <cstdint>
+#include <utility>
 
 #include "pool/ids.h"
 #include "pool/server_state.h"
@@ -10,11 +11,11 @@
 #include "src/io/stream.h"
 #include "src/io/watch.h"
 #include "src/upstream/endpoint.h"
+#include "src/worker/pool_entry.h"
 
 namespace sidepool::worker {
 
 class Worker;
-class PoolEntry;
 class Upstream;
 
 // Who has a server. It has exactly one owner at any time: the idle list of its worker, a client, the closing
@@ -29,8 +30,8 @@ struct Server {
     ~User() = default;
   };
 
-  Server(pool::ServerId number, Upstream& up, PoolEntry* of_pool)
-      : id(number), upstream(&up), pool(of_pool), timer(&Server::on_timer) {}
+  Server(pool::ServerId number, Upstream& up, PoolRef of_pool)
+      : id(number), upstream(&up), pool(std::move(of_pool)), timer(&Server::on_timer) {}
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -41,7 +42,7 @@ struct Server {
 
   const pool::ServerId id;
   Upstream* const upstream;
-  PoolEntry* const pool;  // null: a pass-through client's own
+  const PoolRef pool;  // null: a pass-through client's own
   io::Stream stream;
   io::FdWatch watch;
   io::Outbox out;  // what the server does not take yet of the client that has it; empty while nobody has it

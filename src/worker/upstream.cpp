@@ -53,21 +53,6 @@ pool::SessionOptions options_of(const conf::PoolConfig& c) {
   return o;
 }
 
-PoolEntry::PoolEntry(Upstream& up, std::string db, std::string role)
-    : upstream(up), database(std::move(db)), user(std::move(role)) {}
-
-pool::Settings PoolEntry::reported() const {
-  std::lock_guard lock(mutex_);
-  return reported_;
-}
-
-pool::Settings PoolEntry::note_reported(pool::SettingSet values) {
-  std::lock_guard lock(mutex_);
-  if (!reported_ || !(*reported_ == values))
-    reported_ = std::make_shared<pool::SettingSet>(std::move(values));
-  return reported_;
-}
-
 Upstream::Upstream(std::uint16_t number, std::uint16_t workers, const conf::Upstream& conf,
                    cloudsql::CloudSql* source, metrics::Registry& registry,
                    std::shared_ptr<const upstream::SocksProxy> proxy)
@@ -200,53 +185,68 @@ Result<upstream::Route> Upstream::instance_route(const cloudsql::ConnectionInfo&
   return route;
 }
 
-PoolEntry* Upstream::find(std::string_view database, std::string_view user) const {
+PoolRef Upstream::find(std::string_view database, std::string_view user) const {
   std::lock_guard lock(mutex_);
   const auto at = pools_.find(Key{database, user});
-  return at == pools_.end() ? nullptr : at->second.get();
+  return at == pools_.end() ? PoolRef{} : at->second;
 }
 
-PoolEntry* Upstream::find(pool::PoolId id) const {
+PoolRef Upstream::find(pool::PoolId id) const {
   std::lock_guard lock(mutex_);
   for (const auto& [key, entry] : pools_) {
-    if (entry->id == id) return entry.get();
+    if (entry->id == id) return entry;
   }
-  return nullptr;
+  return {};
 }
 
-PoolEntry* Upstream::find_or_create(std::string_view database, std::string_view user,
-                                    const conf::PoolConfig& conf, std::atomic<std::uint32_t>& pools,
-                                    std::uint32_t max_pools) {
+PoolRef Upstream::find_or_create(std::string_view database, std::string_view user,
+                                 const conf::PoolConfig& conf, std::atomic<std::uint32_t>& pools,
+                                 std::uint32_t max_pools) {
   std::lock_guard lock(mutex_);
-  auto& entry = pools_[Key{database, user}];
-  if (entry) return entry.get();
+  const auto at = pools_.find(Key{database, user});
+  if (at != pools_.end()) return at->second;
   if (pools.fetch_add(1) >= max_pools) {
     --pools;
-    pools_.erase(Key{database, user});
-    return nullptr;
+    return {};
   }
-  entry = std::make_unique<PoolEntry>(*this, std::string(database), std::string(user));
+  const PoolRef entry{new PoolEntry(*this, std::string(database), std::string(user))};
   entry->id = broker.add_pool(limits_of(conf));
   const auto id = entry->id;
   entry->metrics = &registry_.add_pool({name, entry->database, entry->user}, [this, id] {
     const auto c = broker.counts(id, std::chrono::steady_clock::now());
     return metrics::PoolGauges{c.idle, c.out - c.pinned, c.pinned, c.opening, c.closing, c.size};
   });
-  return entry.get();
+  pools_.emplace(Key{database, user}, entry);
+  return entry;
+}
+
+// Nobody can begin to hold a pool meanwhile: that takes mutex_, or somebody who holds it.
+bool Upstream::forget_unused_pool(std::atomic<std::uint32_t>& pools) {
+  std::lock_guard lock(mutex_);
+  for (auto at = pools_.begin(); at != pools_.end(); ++at) {
+    const auto& entry = at->second;
+    if (!entry.alone() || !broker.remove_pool(entry->id)) continue;
+    registry_.remove_pool(*entry->metrics);
+    pools_.erase(at);
+    --pools;
+    return true;
+  }
+  return false;
 }
 
 void Upstream::apply_limits(const conf::PoolConfig& conf, pool::Time now, pool::Orders& orders) {
   broker.set_limits(broker_limits_of(conf), now, orders);
-  for (const auto* p : pools()) broker.set_limits(p->id, limits_of(conf), now, orders);
+  for (const auto& p : pools()) broker.set_limits(p->id, limits_of(conf), now, orders);
   auto own = limits_of(conf);
   own.min_size = 0;
   broker.set_limits(own_pool_, own, now, orders);
 }
 
-std::vector<PoolEntry*> Upstream::pools() const {
+std::vector<PoolRef> Upstream::pools() const {
   std::lock_guard lock(mutex_);
-  std::vector<PoolEntry*> all;
-  for (const auto& [key, entry] : pools_) all.push_back(entry.get());
+  std::vector<PoolRef> all;
+  all.reserve(pools_.size());
+  for (const auto& [key, entry] : pools_) all.push_back(entry);
   return all;
 }
 

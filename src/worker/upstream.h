@@ -19,36 +19,9 @@
 #include "src/upstream/attempt.h"
 #include "src/worker/cancel_queue.h"
 #include "src/worker/failed_peers.h"
-#include "src/worker/remembered.h"
-#include "src/worker/startup_sets.h"
+#include "src/worker/pool_entry.h"
 
 namespace sidepool::worker {
-
-class Upstream;
-
-// The servers of one (upstream, database, user). Made after the first successful login; lives as long as its
-// upstream.
-class PoolEntry {
- public:
-  PoolEntry(Upstream& upstream, std::string database, std::string user);
-
-  Upstream& upstream;
-  const std::string database, user;
-  pool::PoolId id{};
-  metrics::PoolMetrics* metrics = nullptr;
-  Remembered remembered;
-  StartupSets startups;
-
-  // What the servers report after login. One object for equal sets, so that comparing pointers nearly always
-  // answers. Any thread.
-  pool::Settings reported() const;
-  // The canonical object for what a new server reports; becomes reported().
-  pool::Settings note_reported(pool::SettingSet values);
-
- private:
-  mutable std::mutex mutex_;
-  pool::Settings reported_;
-};
 
 class Upstream {
  public:
@@ -77,13 +50,16 @@ class Upstream {
   // How new connections are made, at start and at reload. An error (TLS of a host list) changes nothing.
   Status set_route(const conf::Upstream& conf);
 
-  // Null: there was no successful login yet.
-  PoolEntry* find(std::string_view database, std::string_view user) const;
-  PoolEntry* find(pool::PoolId id) const;
+  // Null: there was no successful login yet, or its pool has made room for another since.
+  PoolRef find(std::string_view database, std::string_view user) const;
+  PoolRef find(pool::PoolId id) const;
   // The pool of a first successful login; another worker may have made it meanwhile. Null: max_pools is
   // reached.
-  PoolEntry* find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
-                            std::atomic<std::uint32_t>& pools, std::uint32_t max_pools);
+  PoolRef find_or_create(std::string_view database, std::string_view user, const conf::PoolConfig& conf,
+                         std::atomic<std::uint32_t>& pools, std::uint32_t max_pools);
+  // Forgets a pool that nobody holds, if there is one: no client is connected and no server is left. Looks at
+  // each pool.
+  bool forget_unused_pool(std::atomic<std::uint32_t>& pools);
   // Servers of pass-through clients, counted in the same bound.
   pool::PoolId own_pool() const { return own_pool_; }
   void apply_limits(const conf::PoolConfig& conf, pool::Time now, pool::Orders& orders);
@@ -98,7 +74,7 @@ class Upstream {
   // For the broker: which first logins wait for each other.
   static pool::Identity identity(std::string_view database, std::string_view user);
 
-  std::vector<PoolEntry*> pools() const;
+  std::vector<PoolRef> pools() const;
 
  private:
   using Key = std::pair<std::string, std::string>;
@@ -111,7 +87,7 @@ class Upstream {
   cloudsql::IpType ip_type_ = cloudsql::IpType::Public;
   io::Keepalive keepalive_;
   upstream::Route route_;
-  std::map<Key, std::unique_ptr<PoolEntry>, std::less<>> pools_;
+  std::map<Key, PoolRef, std::less<>> pools_;
 };
 
 pool::PoolLimits limits_of(const conf::PoolConfig& conf);

@@ -29,6 +29,11 @@ bool servers_differ(const conf::Config& old, const conf::Upstream& now) {
 }
 }  // namespace
 
+bool Shared::forget_unused_pool() {
+  return std::any_of(upstreams.begin(), upstreams.end(),
+                     [this](const auto& upstream) { return upstream->forget_unused_pool(pools); });
+}
+
 Worker::Worker(std::uint16_t number, Shared& shared, std::shared_ptr<const conf::Config> config,
                std::unique_ptr<io::Loop> loop)
     : number_(number),
@@ -147,7 +152,7 @@ void Worker::on_message(RetireServers&& m) {
 
 void Worker::retire_servers(Upstream& up, pool::Orders& out) {
   ++up.destination;
-  for (const auto* p : up.pools()) up.broker.retire_servers(p->id, steady_now(), out);
+  for (const auto& p : up.pools()) up.broker.retire_servers(p->id, steady_now(), out);
 }
 
 void Worker::on_message(Stop&& m) {

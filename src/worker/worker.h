@@ -42,6 +42,9 @@ struct Shared {
   std::vector<std::unique_ptr<Upstream>> upstreams;
   std::vector<Worker*> workers;
   std::string statement_token;
+
+  // For another pool (max_pools): one that nobody uses is forgotten. False: all are in use.
+  bool forget_unused_pool();
 };
 
 // An upstream as one worker sees it. A reload replaces the options; sessions keep those they began with,

@@ -110,7 +110,7 @@ void Worker::close_login(Upstream& up, pool::ServerId slot, io::Stream stream, b
   const bool open = stream.open();
   up.broker.login_ended(slot, !open, steady_now(), out);
   if (open) {
-    auto server = std::make_unique<Server>(slot, up, nullptr);
+    auto server = std::make_unique<Server>(slot, up, PoolRef{});
     server->stream = std::move(stream);
     up.metrics.opened();
     begin_close(std::move(server), say_terminate);
