@@ -185,7 +185,9 @@ void Session::end(const ErrorFields& why, Actions& out) {
     out.compose(Do::ToClient, [&why](Buffer& own) { protocol::error_response(own, why); });
   }
   ++events_.errors;
+  const bool running = phase() == Phase::Running;
   on_client_gone(out);
+  if (running && state_ == State::Draining) request_cancel(out);
 }
 
 void Session::on_cancel_done(bool server_unfit, Actions& out) {

@@ -64,7 +64,8 @@ class Session {
   void on_server_lost(Actions& out);
   // The client said Terminate or is gone. CloseClient follows when nothing is left to do.
   void on_client_gone(Actions& out);
-  // The client may not go on (time-out, administrator, shutdown): FATAL with `why`, then as if it had left.
+  // The client may not go on (time-out, administrator, shutdown): FATAL with `why`, then as if it had left;
+  // what it has running is cancelled.
   void end(const protocol::ErrorFields& why, Actions& out);
 
   // A CancelRequest for this session is on its way to its server: the server stays until it has arrived.

@@ -286,14 +286,12 @@ void Client::on_stop(StopStep step) {
 
 // The client is told to go, and what it has running is stopped.
 void Client::dismiss(const ErrorFields& why) {
-  const bool running = session_->phase() == pool::Phase::Running;
   ended_by_ = EndedBy::Us;
   if (queued()) leave_queue();
   auto& actions = worker_.actions();
   actions.clear();
   session_->end(why, actions);
   run(actions);
-  if (running) cancel_running();
   finish();
 }
 

@@ -48,7 +48,7 @@ void Client::on_cancel_done(bool server_unfit) {
 // ended.
 void Client::cancel_running() {
   if (!server_ || !session_ || session_->phase() != pool::Phase::Draining) return;
-  if (std::exchange(cancel_sent_, true)) return;
+  cancel_sent_ = true;
   session_->on_cancel_begun();
   worker_.cancel(*server_, id(), io::Stream{});
 }

@@ -1,6 +1,8 @@
 """tests/e2e/test_waiting.py -- what a client is told that waits for a server connection which cannot be opened."""
 import signal
 
+import pytest
+
 from lib import raw, wire
 from lib.pooler import Pooler, application_database
 from lib.postgres import Postgres
@@ -63,3 +65,18 @@ def test_query_timeout_is_of_each_query():
         w.send(wire.query("select pg_sleep(60)"))
         kind, body = w.read_until("E")[-1]
         assert (kind, wire.error_fields(body)["C"]) == ("E", "57014")
+
+
+STREAM = "select repeat('y', 1000), generate_series(1, 100000000)"
+
+
+@pytest.mark.parametrize("limit, text", [("query_timeout", STREAM), ("transaction_timeout", STREAM),
+                                         ("query_timeout", f"copy ({STREAM}) to stdout")])
+def test_a_query_whose_rows_keep_coming_gives_its_server_back(limit, text):
+    """The time-out and the rows that come behind it both have it cancelled: that is one cancel."""
+    with application_database(Postgres()) as postgres, Pooler(postgres, {"size": 1, limit: "1s"}) as pooler:
+        w = raw.login(pooler)[0]
+        w.send(wire.query(text))
+        raw.ends(w)
+        other = raw.login(pooler)[0]
+        assert raw.rows(other, "select 1") == ["1"]
