@@ -271,9 +271,10 @@ void Session::on_parameter(Bytes whole, Actions& out) {
   // A ROLLBACK, or the end of a SET LOCAL: the client's own value is back, which is the server's too.
   const bool back = to_base && find(equal_before, p->name) && (unsets_ & reported_bit(p->name)) == 0;
   if (back) server_->applied = with(server_->applied, p->name, p->value);
-  // With no text outstanding that sets anything it has come with a reload of the configuration, or a
-  // function.
-  unasked_ = to_base || settings_move_ ? without(unasked_, p->name) : with(unasked_, p->name, p->value);
+  // With no text outstanding that sets anything, and none in this transaction that its end puts back, it has
+  // come with a reload of the configuration, or a function.
+  const bool asked = to_base || settings_move_ || local_settings_;
+  unasked_ = asked ? without(unasked_, p->name) : with(unasked_, p->name, p->value);
   change_overrides(to_base && !back ? without(overrides_, p->name) : with(overrides_, p->name, p->value));
   pass_back(whole, out);
 }

@@ -151,6 +151,25 @@ TEST_F(SessionTest, WhatAClientHasSetIsItsOwnWhereAServerHasTheSameValue) {
   EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I");
 }
 
+TEST_F(SessionTest, WhatTheEndOfATransactionPutsBackIsStillTheClientsOwn) {
+  for (const char* end : {"COMMIT", "ROLLBACK"}) {
+    auto& a = client();
+    avoid_ = nullptr;
+    ask(a, "SET TimeZone = 'Mars'");
+    ask(a, "BEGIN");
+    ask(a, "SET LOCAL TimeZone = 'Venus'");
+    EXPECT_EQ(ask(a, end), std::string("C:") + end + " S:TimeZone=Mars Z:I");
+    avoid_ = &servers_[0];
+    if (servers_.size() == 1) servers_.emplace_back(7U);
+    servers_[1].pg.reload("TimeZone", "Mars");
+    ask(client(), "SELECT b");
+    EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I") << end;
+    servers_[1].pg.reload("TimeZone", "UTC");
+    ask(client(), "SELECT b");
+    EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in Mars|TimeZone=Mars; C:SELECT 1 Z:I") << end;
+  }
+}
+
 TEST_F(SessionTest, AStartupValueThatIsTheServersOwnTooStaysTheClients) {
   auto& a = client({{"TimeZone", "UTC"}, {"client_encoding", "UTF8"}});
   auto& b = client();
