@@ -239,8 +239,8 @@ std::vector<Waiter> BrokerCore::open_failed(ServerId id, OpenError error, bool p
   --opening_;
   --pool.opening;
   --groups_[g].opening;
-  const bool refused = error.kind == OpenFailure::Refused;
-  const bool settings = refused && groups_[g].startup != 0;
+  const bool settings = error.kind == OpenFailure::RefusedSettings && groups_[g].startup != 0;
+  const bool refused = error.kind == OpenFailure::Refused || error.kind == OpenFailure::RefusedSettings;
   if (!settings) pool.health.failed(std::move(error), server.since, now_, random, pool.limits.backoff);
   end(s, peer_closed);
   std::vector<Waiter> failed;

@@ -2,6 +2,7 @@
 #include "pool/health.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace sidepool::pool {
@@ -10,6 +11,9 @@ OpenFailure classify_login_error(std::string_view sqlstate) {
   if (sqlstate == "57P03" || sqlstate == "57P01" || sqlstate == "57P02" || sqlstate.substr(0, 2) == "53")
     return OpenFailure::NotReady;
   if (sqlstate == "28P01") return OpenFailure::BadCredential;
+  constexpr std::array<std::string_view, 4> kOfSettings{"42501", "42602", "42704", "55P02"};
+  if (sqlstate.substr(0, 2) == "22" || std::count(kOfSettings.begin(), kOfSettings.end(), sqlstate) != 0)
+    return OpenFailure::RefusedSettings;
   return OpenFailure::Refused;
 }
 

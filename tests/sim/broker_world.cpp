@@ -251,14 +251,15 @@ void BrokerWorld::dialled(ServerId id, bool success) {
     return;
   }
   const bool peer_closed = chance(50);
-  const auto kind = static_cast<OpenFailure>(roll(4));
+  const auto kind = static_cast<OpenFailure>(roll(5));
   if (peer_closed)
     servers_.erase(id);
   else
     begin_close(id, dialling.worker);
   const auto failed =
       broker_.open_failed(id, OpenError{kind, "08006", "lost"}, peer_closed, now_, random_(), orders_);
-  if (!failed.empty() && kind != OpenFailure::Refused) fault("open_failed() fails who may go on waiting");
+  const bool refused = kind == OpenFailure::Refused || kind == OpenFailure::RefusedSettings;
+  if (!failed.empty() && !refused) fault("open_failed() fails who may go on waiting");
   for (const Waiter& waiter : failed) {
     FakeSession* session = live(waiter.session);
     if (session == nullptr || session->ticket != waiter.ticket)

@@ -129,14 +129,23 @@ TEST_F(BrokerRelease, ARefusalIsToldToThoseWhomItConcerns) {
   const ServerId plain = only<OpenOne>().server;
   wait(pool, kB, StateKey{3, 0});
   const ServerId own = only<OpenOne>().server;
-  const auto told = open_failed(own, OpenFailure::Refused);
+  const auto told = open_failed(own, OpenFailure::RefusedSettings);
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0].session.worker, kB);
   EXPECT_FALSE(broker->open_error(pool)) << "the settings were refused, not the pool";
   wait(pool, kB, StateKey{3, 0});
   only<OpenOne>();  // and no pause is made
-  EXPECT_EQ(open_failed(plain, OpenFailure::Refused).size(), 2U) << "nobody can be served";
+  EXPECT_EQ(open_failed(plain, OpenFailure::RefusedSettings).size(), 2U) << "nobody can be served";
   EXPECT_TRUE(broker->open_error(pool));
+}
+
+TEST_F(BrokerRelease, ARefusalThatIsNoneOfTheSettingsMakesAPauseForAll) {
+  const PoolId pool = broker->add_pool(sized(4));
+  wait(pool, kB, StateKey{3, 0});
+  EXPECT_EQ(open_failed(only<OpenOne>().server, OpenFailure::Refused).size(), 1U);
+  EXPECT_TRUE(broker->open_error(pool)) << "the role may not log in, with whatever settings";
+  wait(pool, kB, StateKey{3, 0});
+  EXPECT_TRUE(orders.list.empty()) << "it is tried again after the pause";
 }
 
 TEST_F(BrokerRelease, LowerLimitsDrain) {

@@ -105,7 +105,9 @@ TEST(DialHealth, LoginErrorsByState) {
   for (const char* state : {"57P03", "57P01", "57P02", "53300", "53400"})
     EXPECT_EQ(classify_login_error(state), OpenFailure::NotReady) << state;
   EXPECT_EQ(classify_login_error("28P01"), OpenFailure::BadCredential);
-  for (const char* state : {"28000", "3D000", "42501", "08P01", "", "5"})
+  for (const char* state : {"22023", "42501", "42602", "42704", "55P02"})
+    EXPECT_EQ(classify_login_error(state), OpenFailure::RefusedSettings) << state;
+  for (const char* state : {"28000", "3D000", "42601", "08P01", "", "5"})
     EXPECT_EQ(classify_login_error(state), OpenFailure::Refused) << state;
 }
 
