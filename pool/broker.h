@@ -95,9 +95,9 @@ class Broker {
   Release opened(ServerId server, WorkerId worker, std::uint64_t state, Time now, Orders& orders);
   // The OpenOne order failed. Starts or lengthens the pool's back-off: nothing is opened until then, poll()
   // goes on. `peer_closed`: nothing is left of the connection; otherwise closed() follows. If error.kind is
-  // Refused or RefusedSettings, those who wait are taken out of the queue and returned, for the error to each.
-  // Where a server with a startup key of its own has RefusedSettings, that is only who waits with the same
-  // key; then the pool is as good as it was.
+  // Refused or RefusedSettings, those who wait are taken out of the queue and returned, for the error to
+  // each. Where a server with a startup key of its own has RefusedSettings, that is only who waits with the
+  // same key; then the pool is as good as it was.
   std::vector<Waiter> open_failed(ServerId server, OpenError error, bool peer_closed, Time now,
                                   std::uint64_t random, Orders& orders);
   // `worker` has this server (out or recalled) and no session needs it any more. `state`: how it was left.

@@ -19,8 +19,8 @@ enum class OpenFailure : std::uint8_t {
 
 // By the ErrorResponse of a login. 57P03 cannot_connect_now, 57P01/57P02 shutdown, 53xxx insufficient
 // resources (53300 too_many_connections) pass by themselves; 28P01 invalid_password is what a new password
-// cures (PostgreSQL manual, appendix A). Settings are refused by class 22 (a value), 42501 (a right, also that
-// to connect), 42602 and 42704 (a name) and 55P02 (not at this time).
+// cures (PostgreSQL manual, appendix A). Settings are refused by class 22 (a value), 42501 (a right, also
+// that to connect), 42602 and 42704 (a name) and 55P02 (not at this time).
 OpenFailure classify_login_error(std::string_view sqlstate);
 
 struct OpenError {
