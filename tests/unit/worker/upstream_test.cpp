@@ -86,15 +86,44 @@ TEST(Upstream, APoolIsMadeOnceAndWithinTheirNumber) {
   conf.hosts = {{"db", 5432, {}}};
   Upstream up(0, 1, conf, nullptr, registry);
   std::atomic<std::uint32_t> pools{0};
-  EXPECT_EQ(up.find("d", "u"), nullptr);
-  auto* one = up.find_or_create("d", "u", conf.pool, pools, 2);
-  ASSERT_NE(one, nullptr);
+  EXPECT_FALSE(up.find("d", "u"));
+  const auto one = up.find_or_create("d", "u", conf.pool, pools, 2);
+  ASSERT_TRUE(one);
   EXPECT_EQ(one->remembered.check(Time{seconds(5)}, std::chrono::hours(1)), Remembered::Check::FreshLogin)
       << "nothing is known before the login has been learnt";
-  EXPECT_EQ(up.find_or_create("d", "u", conf.pool, pools, 2), one);
-  EXPECT_NE(up.find_or_create("d", "v", conf.pool, pools, 2), one);
-  EXPECT_EQ(up.find_or_create("e", "u", conf.pool, pools, 2), nullptr);
-  EXPECT_EQ(up.find("e", "u"), nullptr);
+  EXPECT_EQ(up.find_or_create("d", "u", conf.pool, pools, 2).get(), one.get());
+  const auto other = up.find_or_create("d", "v", conf.pool, pools, 2);
+  EXPECT_NE(other.get(), one.get());
+  EXPECT_FALSE(up.find_or_create("e", "u", conf.pool, pools, 2));
+  EXPECT_FALSE(up.find("e", "u"));
+  EXPECT_EQ(pools, 2u);
+}
+
+TEST(Upstream, OnlyAPoolThatNobodyHoldsIsForgotten) {
+  metrics::Registry registry(1, metrics::Identity{"test", "test", {}},
+                             [] { return metrics::ProcessGauges{}; });
+  conf::Upstream conf;
+  conf.name = "u";
+  conf.hosts = {{"db", 5432, {}}};
+  Upstream up(0, 1, conf, nullptr, registry);
+  std::atomic<std::uint32_t> pools{0};
+  auto a = up.find_or_create("d", "a", conf.pool, pools, 2);
+  auto b = up.find_or_create("d", "b", conf.pool, pools, 2);
+  EXPECT_FALSE(up.forget_unused_pool(pools)) << "both are held";
+  const auto again = b;
+  b = {};
+  EXPECT_FALSE(up.forget_unused_pool(pools)) << "the other one holds it as well";
+  a = {};
+  EXPECT_TRUE(up.forget_unused_pool(pools));
+  EXPECT_EQ(pools, 1u);
+  EXPECT_FALSE(up.find("d", "a"));
+  EXPECT_EQ(up.find("d", "b").get(), again.get());
+  // A server on its way is a slot of the broker's before anybody holds the pool for it.
+  a = up.find_or_create("d", "a", conf.pool, pools, 2);
+  pool::Orders orders;
+  up.broker.acquire(a->id, pool::SessionId{}, {}, Time{seconds(5)}, orders);
+  a = {};
+  EXPECT_FALSE(up.forget_unused_pool(pools));
   EXPECT_EQ(pools, 2u);
 }
 
