@@ -120,7 +120,7 @@ def test_a_client_that_is_reset_inside_its_login_leaves_nothing(postgres):
 
 
 def errors_of(clients, count):
-    """The first errors that any of the clients get. Workers take clients side by side: the order is open."""
+    """The first errors, at least `count`, that any of the clients get. Workers take clients side by side: the order is open."""
     errors = []
     while len(errors) < count:
         readable = select.select([w.sock for w in clients], [], [], 30)[0]
@@ -147,7 +147,7 @@ def test_pass_through_clients_that_never_answer_make_way(postgres, some):
         for _ in range(3):
             with contextlib.closing(pooler.connect()) as connection, connection.cursor() as cursor:
                 cursor.execute("select 1")
-        assert [fields["C"] for fields in errors_of(held, 8)] == ["53300"] * 8
+        assert {fields["C"] for fields in errors_of(held, 8)} == {"53300"}
 
 
 def test_without_memory_new_clients_are_refused_and_the_others_go_on(postgres, tmp_path):
