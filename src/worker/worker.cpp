@@ -224,8 +224,8 @@ void Worker::do_later(const Later& l) {
 // Everything that could not be done while something was at work further up the stack.
 void Worker::settle() {
   const auto pending = [this] {
-    return !granted_.empty() || !later_.empty() || !closed_.empty() || !disposed_.empty() ||
-           !buried_.empty() || !openers_done_.empty() || !cancels_done_.empty();
+    return !granted_.empty() || !later_.empty() || !client_orders_.empty() || !closed_.empty() ||
+           !disposed_.empty() || !buried_.empty() || !openers_done_.empty() || !cancels_done_.empty();
   };
   if (!pending()) return check_finished();
   ++depth_;
@@ -240,7 +240,9 @@ void Worker::settle() {
     }
     granting_.clear();
     for (const auto& l : std::exchange(later_, {})) do_later(l);
-    if (!granted_.empty() || !later_.empty()) continue;
+    for (const auto& [upstream, order] : std::exchange(client_orders_, {}))
+      std::visit([&up = *upstream, this](const auto& o) { deliver(up, o); }, order);
+    if (!granted_.empty() || !later_.empty() || !client_orders_.empty()) continue;
     for (const auto id : std::exchange(closed_, {})) closing_.erase(id);
     for (auto* o : std::exchange(openers_done_, {})) {
       openers_.remove_if([o](const auto& p) { return p.get() == o; });

@@ -180,6 +180,11 @@ class Worker {
     std::unique_ptr<Server> server;
     pool::SessionId session;
   };
+  // An order that reaches into a client. Another one may be at work, whose actions gave rise to it.
+  struct ClientOrder {
+    Upstream* upstream;
+    std::variant<pool::GrantSlot, pool::YieldLogin, pool::LookAgain, pool::Notify> order;
+  };
 
   struct Guess {  // a CancelRequest with a wrong key, whose connection stays open for a while
     io::Stream stream;
@@ -207,6 +212,12 @@ class Worker {
   void obey(Upstream& upstream, pool::YieldLogin order);
   void obey(Upstream& upstream, pool::LookAgain order);
   void obey(Upstream& upstream, pool::Notify order);
+  template <typename Order>
+  void pass_to_client(Upstream& upstream, pool::SessionId client, Order order);
+  void deliver(Upstream& upstream, pool::GrantSlot order);
+  void deliver(Upstream& upstream, pool::YieldLogin order);
+  void deliver(Upstream& upstream, pool::LookAgain order);
+  void deliver(Upstream& upstream, pool::Notify order);
   void arm_poll(std::uint16_t upstream, pool::Time when);
   void park(std::unique_ptr<Server> server);
   bool says_nothing(Server& server);
@@ -245,6 +256,7 @@ class Worker {
   std::vector<Servers::node_type> spare_;    // of idle_: a server comes and goes without an allocation
   std::vector<Granted> granted_, granting_;  // to be granted; being granted by settle()
   std::vector<Later> later_;
+  std::vector<ClientOrder> client_orders_;
   std::vector<pool::ServerId> closed_;
   std::vector<std::unique_ptr<Login>> buried_;
   std::list<std::unique_ptr<Opener>> openers_;

@@ -231,35 +231,35 @@ void Worker::obey(Upstream& up, pool::CloseIdle order) {
   if (auto server = take_idle(order.server)) begin_close(std::move(server), true);
 }
 
-void Worker::obey(Upstream& up, pool::GrantSlot order) {
-  const auto to = order.waiter.session;
-  if (to.worker != id())
-    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
-  if (auto* client = find(to)) return client->on_login_slot(order.server);
+// To the worker that has the client; there at the end of the event.
+template <typename Order>
+void Worker::pass_to_client(Upstream& up, pool::SessionId client, Order order) {
+  if (client.worker == id()) return client_orders_.push_back({&up, order});
+  shared_.workers[static_cast<std::size_t>(client.worker)]->post(BrokerOrder{up.index, order});
+}
+
+void Worker::obey(Upstream& up, pool::GrantSlot order) { pass_to_client(up, order.waiter.session, order); }
+void Worker::obey(Upstream& up, pool::YieldLogin order) { pass_to_client(up, order.session, order); }
+void Worker::obey(Upstream& up, pool::LookAgain order) { pass_to_client(up, order.waiter.session, order); }
+void Worker::obey(Upstream& up, pool::Notify order) { pass_to_client(up, order.waiter.session, order); }
+
+void Worker::deliver(Upstream& up, pool::GrantSlot order) {
+  if (auto* client = find(order.waiter.session)) return client->on_login_slot(order.server);
   pool::Orders out;
   up.broker.login_ended(order.server, true, steady_now(), out);
   carry_out(up, out);
 }
 
-void Worker::obey(Upstream& up, pool::YieldLogin order) {
-  const auto to = order.session;
-  if (to.worker != id())
-    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
-  if (auto* client = find(to)) client->on_yield_login(order.server);
+void Worker::deliver(Upstream&, pool::YieldLogin order) {
+  if (auto* client = find(order.session)) client->on_yield_login(order.server);
 }
 
-void Worker::obey(Upstream& up, pool::LookAgain order) {
-  const auto to = order.waiter.session;
-  if (to.worker != id())
-    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
-  if (auto* client = find(to)) client->on_look_again();
+void Worker::deliver(Upstream&, pool::LookAgain order) {
+  if (auto* client = find(order.waiter.session)) client->on_look_again();
 }
 
-void Worker::obey(Upstream& up, pool::Notify order) {
-  const auto to = order.waiter.session;
-  if (to.worker != id())
-    return shared_.workers[static_cast<std::size_t>(to.worker)]->post(BrokerOrder{up.index, order});
-  if (auto* client = find(to)) client->on_notify();
+void Worker::deliver(Upstream&, pool::Notify order) {
+  if (auto* client = find(order.waiter.session)) client->on_notify();
 }
 
 namespace {
