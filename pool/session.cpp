@@ -259,6 +259,7 @@ void Session::forget_server() noexcept {
   ledger_.close();
   server_ = nullptr;
   copying_ = checking_shape_ = skipping_ = sync_held_ = hold_for_ready_ = hold_next_ = settings_move_ = false;
+  resets_ = sets_ = unsets_ = 0;  // what had not been answered has not happened
 }
 
 void Session::fatal(const ErrorFields& why, Actions& out) {
