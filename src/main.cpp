@@ -11,12 +11,21 @@
 #include "src/cli/parse.h"
 #include "src/cloudsql/command.h"
 #include "src/commands/commands.h"
+#include "src/io/listener.h"
 
 namespace {
 
 int finish(const sidepool::commands::Ending& ending) {
   if (!ending.error.empty()) std::fprintf(stderr, "Error: %s\n", ending.error.c_str());
   return ending.code;
+}
+
+void tell(const sidepool::Error& error) {
+  const auto text = "The proxy has encountered a terminal error: " + error.what;
+  const bool listener = error.reason == "in_use" || error.reason == "listen" || error.reason == "directory";
+  const auto remedy = listener ? sidepool::io::listen_remedy(error.sys) : std::string_view{};
+  if (remedy.empty()) return sidepool::log::error(text);
+  sidepool::log::error(text, {{"remedy", remedy}});
 }
 
 }  // namespace
@@ -51,7 +60,7 @@ int main(int argc, char** argv) {
   // What a reload reads again must not keep the control loop waiting.
   app::App app(std::move(*run), cli::process_inputs(cli::Files::Regular));
   if (auto started = app.start(); !started) {
-    log::error("The proxy has encountered a terminal error: " + started.error().what);
+    tell(started.error());
     cloudsql::end_commands();
     log::stop();
     ::_exit(1);  // threads of ours may still be about to start; nothing is served yet

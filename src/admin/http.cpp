@@ -162,8 +162,8 @@ HttpServer::HttpServer(Handler handler) : handler_(std::move(handler)) {}
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, std::uint16_t port,
                                                       Handler handler) {
-  const auto failed = [](const std::string& why) {
-    return fail(Errc::Io, "failed to start HTTP server: listen tcp " + why);
+  const auto failed = [](const std::string& why, int sys = 0) {
+    return fail(Errc::Io, "failed to start HTTP server: listen tcp " + why, sys, sys == 0 ? "" : "listen");
   };
   const std::string host(address == "localhost" ? "127.0.0.1" : address);
   const auto where = io::SocketAddress::from_ip(host, port);
@@ -175,7 +175,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(std::string_view address, 
   io::ListenOptions options;
   options.refusal = {reinterpret_cast<const std::uint8_t*>(kNoDescriptors.data()), kNoDescriptors.size()};
   auto listener = io::Listener::open(*server->loop_, *where, options);
-  if (!listener) return failed(where->text() + ": " + std::strerror(listener.error().sys));
+  if (!listener)
+    return failed(where->text() + ": " + std::strerror(listener.error().sys), listener.error().sys);
   server->listener_ = std::move(*listener);
   const auto accepted = [](void* self, io::Fd fd, const io::SocketAddress&) noexcept {
     static_cast<HttpServer*>(self)->accept(std::move(fd));

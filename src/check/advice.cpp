@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <utility>
 
 #include "src/cloudsql/call.h"
@@ -137,23 +136,6 @@ std::string remedy_of_login(const LoginFacts& f) {
   for (const auto& [state, advice] : kBySqlstate)
     if (f.sqlstate == state) return std::string{advice};
   return f.sqlstate.empty() ? "Look into the log of the database" : "";
-}
-
-std::string_view remedy_of_listener(int sys) noexcept {
-  switch (sys) {
-    case EADDRINUSE:
-      return "Stop it, or choose another port (--port, ?port=, listen)";
-    case EADDRNOTAVAIL:
-      return "Choose an address of this machine (--address, ?address=, listen)";
-    case EACCES:
-    case EPERM:
-      return "Choose a port above 1023 or a directory that this user may write to";
-    case ENOENT:
-    case ENOTDIR:
-      return "Create the directory above the socket's";
-    default:
-      return {};
-  }
 }
 
 }  // namespace sidepool::check

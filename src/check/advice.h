@@ -32,7 +32,4 @@ struct LoginFacts {
 };
 std::string remedy_of_login(const LoginFacts& facts);
 
-// Why bind() failed, by its errno.
-std::string_view remedy_of_listener(int sys) noexcept;
-
 }  // namespace sidepool::check

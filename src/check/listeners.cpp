@@ -16,6 +16,7 @@
 #include "conf/address.h"
 #include "src/check/advice.h"
 #include "src/io/fd.h"
+#include "src/io/listener.h"
 #include "src/io/socket.h"
 
 namespace sidepool::check {
@@ -89,15 +90,15 @@ std::optional<Holder> holder_of_address(const io::SocketAddress& address) {
 }
 
 void taken(const std::string& shown, const std::optional<Holder>& holder, Report& report) {
-  if (!holder) return report.failed(Subject::Listener, shown + " is taken", remedy_of_listener(EADDRINUSE));
+  if (!holder) return report.failed(Subject::Listener, shown + " is taken", io::listen_remedy(EADDRINUSE));
   const std::string who = holder->name + " (process " + std::to_string(holder->pid) + ")";
   if (holder->ours)
     return report.ok(Subject::Listener, shown + " is in use by " + who + ", which is this program");
-  report.failed(Subject::Listener, shown + " is taken by " + who, remedy_of_listener(EADDRINUSE));
+  report.failed(Subject::Listener, shown + " is taken by " + who, io::listen_remedy(EADDRINUSE));
 }
 
 void refused(const std::string& shown, int sys, Report& report) {
-  report.failed(Subject::Listener, shown + " cannot be used: " + std::strerror(sys), remedy_of_listener(sys));
+  report.failed(Subject::Listener, shown + " cannot be used: " + std::strerror(sys), io::listen_remedy(sys));
 }
 
 void check_tcp(const std::string& shown, const io::SocketAddress& address, Report& report) {

@@ -55,6 +55,25 @@ Status remove_stale(const SocketAddress& a) {
 Fd open_reserve() noexcept { return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 }  // namespace
 
+std::string_view listen_remedy(int sys) noexcept {
+  switch (sys) {
+    case EADDRINUSE:
+      return "Stop what listens there, or choose another port (--port, ?port=, listen)";
+    case EEXIST:
+      return "Remove it, or choose another path (--unix-socket, ?unix-socket=, listen)";
+    case EADDRNOTAVAIL:
+      return "Choose an address of this machine (--address, ?address=, listen)";
+    case EACCES:
+    case EPERM:
+      return "Choose a port above 1023 or a directory that this user may write to";
+    case ENOENT:
+    case ENOTDIR:
+      return "Create the directory above the socket's";
+    default:
+      return {};
+  }
+}
+
 Listener::Listener(Loop& loop, Fd fd, const SocketAddress& address, const ListenOptions& options) noexcept
     : loop_(loop),
       fd_(std::move(fd)),

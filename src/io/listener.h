@@ -33,6 +33,9 @@ struct ListenOptions {
   ConstBytes refusal{};
 };
 
+// What can be done about an errno with which Listener::open() has failed; empty: nothing is known.
+std::string_view listen_remedy(int sys) noexcept;
+
 class Listener {
  public:
   // `fd` is non-blocking and closed on exec. May pause or close the listener, not destroy it.

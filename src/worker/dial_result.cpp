@@ -106,8 +106,10 @@ void log_upstream_error(Upstream& upstream, const Error& error) {
   }
   if (!pass) return;
   const std::string text = "[" + upstream.label + "] failed to connect to instance: " + error.what;
-  if (pass->first) {
-    log::error(text, {{"remedy", remedy(error)}});
+  if (const auto advice = remedy(error); pass->first && advice.empty()) {
+    log::error(text);
+  } else if (pass->first) {
+    log::error(text, {{"remedy", advice}});
   } else {
     log::error(text, {{"left_out", pass->left_out}});
   }
@@ -204,6 +206,7 @@ std::string_view remedy(const Error& e) noexcept {
     return "Check the certificates and the clock.";
   if (e.reason == "tls_refused")
     return "The server has TLS switched off; set tls.mode to \"prefer\" or \"disable\".";
+  if (e.reason == "protocol") return "Check the host and the port: PostgreSQL does not answer like that.";
   if (e.reason == kUserPassword) return "Correct the password in this user's [[user]] entry.";
   if (e.reason == "listener")
     return "Set allow_remote = true for this upstream, or connect over loopback or a unix socket.";

@@ -116,13 +116,5 @@ TEST(LoginAdvice, WithoutAPassword) {
   EXPECT_THAT(remedy_of_login({.user = "alice", .reason = "server_signature"}), HasSubstr("address"));
 }
 
-TEST(ListenerAdvice, ByErrno) {
-  EXPECT_THAT(remedy_of_listener(EADDRINUSE), HasSubstr("--port"));
-  EXPECT_THAT(remedy_of_listener(EADDRNOTAVAIL), HasSubstr("--address"));
-  EXPECT_THAT(remedy_of_listener(EACCES), HasSubstr("1023"));
-  EXPECT_THAT(remedy_of_listener(ENOENT), HasSubstr("directory"));
-  EXPECT_EQ(remedy_of_listener(EIO), "");
-}
-
 }  // namespace
 }  // namespace sidepool::check

@@ -222,5 +222,17 @@ TEST_F(ListenerTest, OutOfDescriptorsOneIsToldWhyAndTheLoopDoesNotSpin) {
   run_until(*loop_, [&] { return guests.fds.size() == 1; });
 }
 
+TEST(ListenRemedy, ByErrno) {
+  const auto names = [](int sys, std::string_view what) {
+    return listen_remedy(sys).find(what) != std::string_view::npos;
+  };
+  EXPECT_TRUE(names(EADDRINUSE, "--port"));
+  EXPECT_TRUE(names(EADDRNOTAVAIL, "--address"));
+  EXPECT_TRUE(names(EACCES, "1023"));
+  EXPECT_TRUE(names(ENOENT, "directory"));
+  EXPECT_TRUE(names(EEXIST, "Remove"));
+  EXPECT_EQ(listen_remedy(EIO), "");
+}
+
 }  // namespace
 }  // namespace sidepool::io
