@@ -89,7 +89,7 @@ void App::on_tick() {
   if (memory_is_short()) refill_memory_reserve();
   beat();
   publish_instances();
-  if (file_changed()) reload();
+  if (files_.changed()) reload();
   end_when_idle();
   loop_->arm_after(tick_, kTick);
 }
@@ -131,19 +131,15 @@ void App::publish_instances() {
   instances_ = std::move(now);
 }
 
-bool App::file_changed() {
-  const auto& paths = invocation_.files;
-  files_.resize(paths.size());
-  bool changed = false;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    struct stat s {};
-    if (::stat(paths[i].c_str(), &s) != 0) continue;  // between two states of an editor
-    auto& old = files_[i];
-    changed |= s.st_ino != old.st_ino || s.st_size != old.st_size || s.st_mtim.tv_sec != old.st_mtim.tv_sec ||
-               s.st_mtim.tv_nsec != old.st_mtim.tv_nsec;
-    old = s;
+// The configuration itself and the certificates that it names, which others renew.
+void App::watch_files() {
+  auto paths = invocation_.files;
+  for (const auto& u : config_->upstreams) {
+    for (const auto* path : {&u.tls.ca_file, &u.tls.cert_file, &u.tls.key_file, &u.listen_tls.cert_file,
+                             &u.listen_tls.key_file, &u.listen_tls.ca_file})
+      paths.push_back(*path);
   }
-  return changed;
+  files_.watch(std::move(paths));
 }
 
 // What other threads have to tell.
@@ -168,7 +164,7 @@ void App::on_wake() {
 // The same command line again; on any error the running configuration stays.
 void App::reload() {
   if (ending_ != Ending::No) return;
-  file_changed();
+  files_.changed();  // as they are from now on
   auto outcome = cli::parse(invocation_.arguments, inputs_);
   auto* wanted = std::get_if<cli::RunConfig>(&outcome);
   const auto refuse = [this](const std::vector<std::string>& lines) {
@@ -188,23 +184,28 @@ void App::reload() {
   }
   for (const auto& c : plan.changes) log::info("configuration: " + conf::to_string(c));
   config_ = std::make_shared<const conf::Config>(std::move(plan.config));
+  watch_files();
   max_client_conn_ = config_->server.max_client_conn;
   log::set_level(static_cast<log::Level>(config_->log.level));
   resolver_->set_ttl(config_->server.dns_ttl);
+  bool whole = true;
   for (auto& up : shared_.upstreams) {
     for (const auto& u : config_->upstreams) {
-      if (u.name == up->name) refurnish(u, up->index);
+      if (u.name == up->name) whole &= refurnish(u, up->index);
     }
   }
   for (auto& w : workers_) w->post(worker::ConfigChanged{config_});
-  registry_->config_loaded(true, std::chrono::system_clock::now());
-  log::info("the configuration is loaded", {{"changes", plan.changes.size()}});
+  registry_->config_loaded(whole, std::chrono::system_clock::now());
+  log::info(whole ? "the configuration is loaded" : "the configuration is loaded, but for those TLS settings",
+            {{"changes", plan.changes.size()}});
 }
 
-// Certificates are read again even when no key has changed: the files may have been renewed.
-void App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
+// Certificates are read again even when no key has changed: the files may have been renewed. False: they
+// cannot be used, and what was read before stays in use.
+bool App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
   const auto stay = [&conf](const Error& e) {
     log::error("TLS settings stay as they were", {{"upstream", conf.name}, {"reason", e.what}});
+    return false;
   };
   if (auto ok = shared_.upstreams[upstream]->set_route(conf); !ok) stay(ok.error());
   const auto context = listener_tls(conf.listen_tls);
@@ -212,6 +213,7 @@ void App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
   for (auto& door : doors_) {
     if (door->entrance->upstream == upstream) furnish(*door, conf, *context);
   }
+  return true;
 }
 
 void App::test_reach() {

@@ -1,7 +1,5 @@
 // src/app/app.h -- the control loop: the order of start, reload and drain. Owns everything else.
 #pragma once
-#include <sys/stat.h>
-
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -14,6 +12,7 @@
 #include "src/admin/reach_probe.h"
 #include "src/app/connection_test.h"
 #include "src/base/result.h"
+#include "src/base/watched_files.h"
 #include "src/cli/parse.h"
 #include "src/cloudsql/source.h"
 #include "src/io/handle.h"
@@ -81,9 +80,9 @@ class App {
   void on_wake();
   void beat();
   void publish_instances();
-  bool file_changed();
+  void watch_files();
   void reload();
-  void refurnish(const conf::Upstream& conf, std::uint16_t upstream);
+  bool refurnish(const conf::Upstream& conf, std::uint16_t upstream);
 
   // ending.cpp
   void end(int code, const std::string& why);
@@ -130,7 +129,7 @@ class App {
   std::mutex moved_mutex_;
   std::vector<cloudsql::InstanceKey> moved_;       // guarded: DNS names that stand for another instance now
   std::atomic<std::uint32_t> max_client_conn_{0};  // of config_, for the threads of the HTTP servers
-  std::vector<struct stat> files_{};               // of invocation_, as last seen
+  WatchedFiles files_;
   Ending ending_ = Ending::No;
   int exit_code_ = 0;
   Time drain_until_{};

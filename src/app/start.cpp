@@ -386,7 +386,7 @@ void App::watch_signals() {
         kSignals[i]);
   }
   release_signals();
-  file_changed();
+  watch_files();
   loop_->arm_after(tick_, std::chrono::seconds(1));
 }
 

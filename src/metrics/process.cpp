@@ -104,10 +104,10 @@ void add_process(const Registry& registry, Families& page) {
 
   const auto config = registry.config_state();
   if (config.tried) {
-    add_one(
-        page,
-        gauge("sidepool_config_last_reload_successful", "1 if the configuration was valid when last read."),
-        config.ok ? 1 : 0);
+    add_one(page,
+            gauge("sidepool_config_last_reload_successful",
+                  "1 if the configuration, and the certificates it names, were valid when last read."),
+            config.ok ? 1 : 0);
   }
   if (config.loaded_at != 0) {
     add_one(page,

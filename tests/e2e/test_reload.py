@@ -1,12 +1,18 @@
 """tests/e2e/test_reload.py -- what a reload changes at once, for new connections only, and the exit code of the end."""
+import os
+import shutil
 import signal
+import socket
+import ssl
 
 import psycopg2
 import pytest
 
+from lib.certificates import authority
+from lib.pooler import Pooler
 from lib.postgres import Postgres
 from lib.waiting import eventually
-from lib.wire import error_fields, password, query, startup
+from lib.wire import SSL_REQUEST, error_fields, password, query, startup
 from test_auth_rules import Service
 
 TEXT = """
@@ -113,3 +119,39 @@ def test_a_wrong_file_changes_nothing(postgres):
 def test_exit_code_after_sigterm(postgres, args, code):
     with Service(postgres, text(), ("port",), args) as service:
         assert service.process.stop() == code
+
+
+def shown_certificate(pooler):
+    """What a listener with TLS shows to a client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", pooler.port), timeout=30) as sock:
+        sock.sendall(SSL_REQUEST)
+        assert sock.recv(1) == b"S"
+        with context.wrap_socket(sock) as tls:
+            return tls.getpeercert(binary_form=True)
+
+
+def loaded(pooler):
+    return pooler.total("sidepool_config_last_reload_successful")
+
+
+def test_a_renewed_certificate_is_used_without_a_signal(postgres):
+    with authority("old", "new") as folder:
+        for kind in ("pem", "key"):
+            shutil.copy(f"{folder}/old.{kind}", f"{folder}/used.{kind}")
+        listen_tls = {"mode": "allow", "cert_file": f"{folder}/used.pem", "key_file": f"{folder}/used.key"}
+        with Pooler(postgres, tables={"upstream.listen_tls": listen_tls}, dbname="postgres") as pooler:
+            old = shown_certificate(pooler)
+            before = pooler.connect(sslmode="require")
+            # The two files are not replaced at one moment: half of them is an error, and the old ones stay.
+            os.replace(f"{folder}/new.pem", f"{folder}/used.pem")
+            pooler.process.wait_line("TLS settings stay as they were")
+            eventually(lambda: loaded(pooler) == 0, "the metric tells")
+            assert shown_certificate(pooler) == old
+            os.replace(f"{folder}/new.key", f"{folder}/used.key")
+            eventually(lambda: shown_certificate(pooler) != old, "the new certificate is shown")
+            eventually(lambda: loaded(pooler) == 1, "the metric tells")
+            assert answer(before, "select 1") == 1
+            before.close()
