@@ -297,6 +297,10 @@ Status App::open_door(std::uint16_t upstream, const conf::Upstream& u, const con
     log::warn("whoever reaches this address may use the logins that need no password",
               {{"address", door->entrance->name}});
   }
+  if (door->entrance->reach == io::Reach::Network && u.client_auth == conf::ClientAuth::Trust) {
+    log::warn("whoever reaches this address is let in without a password (client_auth = \"trust\")",
+              {{"address", door->entrance->name}});
+  }
   log::info("[" + u.label() + "] Listening on " + door->entrance->name);
   doors_.push_back(std::move(door));
   return {};

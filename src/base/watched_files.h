@@ -7,14 +7,14 @@
 
 namespace sidepool {
 
-// Looks at inode, size and time of change, through symbolic links: what editors, ConfigMaps and those who renew
-// certificates do shows in one of them. One thread.
+// Looks at inode, size and time of change, through symbolic links: what editors, ConfigMaps and those who
+// renew certificates do shows in one of them. One thread.
 class WatchedFiles {
  public:
   // Replaces the list. Of those watched already what was last seen is kept.
   void watch(std::vector<std::string> paths);
-  // Whether one is not what it was when it was last looked at. One that is not there, between two states of an
-  // editor, is as it was.
+  // Whether one is not what it was when it was last looked at. One that is not there, between two states of
+  // an editor, is as it was.
   bool changed();
 
  private:

@@ -300,6 +300,13 @@ def test_before_login_sixteen_kilobytes_at_most(postgres):
         assert value(pooler.connect()) == 1
 
 
+def test_trust_on_the_network_is_warned_of(postgres):
+    for address, warned in ((network_address(), True), ("127.0.0.1", False)):
+        with Pooler(postgres, {}, {}, {"listen": [f"{address}:0"], "client_auth": "trust"}) as pooler:
+            pooler.process.wait_line("ready for new connections")
+            assert ("let in without a password" in pooler.process.output()) == warned
+
+
 def test_listener_on_the_network(postgres):
     address = network_address()
     listen = {"listen": [f"{address}:0"]}

@@ -1,4 +1,5 @@
-// tests/unit/base/watched_files_test.cpp -- files as editors, ConfigMaps and certificate renewals change them.
+// tests/unit/base/watched_files_test.cpp -- files as editors, ConfigMaps and certificate renewals change
+// them.
 #include "src/base/watched_files.h"
 
 #include <gtest/gtest.h>
