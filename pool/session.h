@@ -166,6 +166,7 @@ class Session {
   bool on_query(Bytes whole, Actions& out);
   bool drops_unnamed_if_run() const noexcept;
   void note_query();
+  void note_call();
   bool on_function_call(Bytes whole, Actions& out);
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);
@@ -220,6 +221,7 @@ class Session {
   }
   std::uint32_t refused(const Traits& t) const noexcept { return refused_pins(t.pins, policy()); }
   bool refuse_query(std::uint32_t pins, Actions& out);
+  bool refuse_call(std::uint32_t pins, Actions& out);
   bool refuse_bind(std::uint32_t pins, bool whole, Actions& out);
   bool refuse_parse(std::string_view name, std::uint32_t pins, Actions& out);
   void refuse_statements(bool too_many, Actions& out);

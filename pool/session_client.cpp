@@ -205,9 +205,9 @@ void Session::pass(Bytes bytes, Actions& out) {
 bool Session::on_function_call(Bytes whole, Actions& out) {
   if (behind_alone(out)) return false;
   const auto traits = judge_call(whole.subspan(5));
-  if (const auto pins = refused(traits)) return refuse_query(pins, out);
+  if (const auto pins = refused(traits)) return refuse_call(pins, out);
   use(traits);
-  ++events_.queries;
+  note_call();
   expect(Request::FunctionCall);
   pass(whole, out);
   return true;
@@ -268,11 +268,16 @@ bool Session::drops_unnamed_if_run() const noexcept {
 }
 
 void Session::note_query() {
+  note_call();
+  forget_unnamed();
+  server_->unnamed_sequence = 0;  // exec_simple_query drops it
+}
+
+// A FunctionCall, and what it has in common with a Query.
+void Session::note_call() {
   copy_bound_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
   hold_behind();
-  forget_unnamed();
-  server_->unnamed_sequence = 0;  // exec_simple_query drops it
   ++cycle_;
   ++events_.queries;
 }

@@ -63,11 +63,11 @@ void Session::begin_long_call(const Slice& s, Actions& out) {
   const auto traits = judge_call(s.body());
   if (const auto pins = refused(traits)) {
     passing_ = Passing::Drop;
-    refuse_query(pins, out);
+    refuse_call(pins, out);
     return;
   }
   use(traits);
-  ++events_.queries;
+  note_call();
   expect(Request::FunctionCall);
   pass(s.bytes, out);
 }

@@ -27,6 +27,14 @@ bool Session::refuse_query(std::uint32_t pins, Actions& out) {
   return true;
 }
 
+// A Query in its place: what the server has as unnamed statement goes, what the client has there stays.
+bool Session::refuse_call(std::uint32_t pins, Actions& out) {
+  note_call();
+  server_->unnamed_sequence = 0;
+  send_failing(Request::Query, refusal(pins, policy()), out);
+  return true;
+}
+
 bool Session::refuse_parse(std::string_view name, std::uint32_t pins, Actions& out) {
   ++events_.parses;
   open_cycle();

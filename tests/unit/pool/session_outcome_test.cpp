@@ -68,6 +68,23 @@ TEST_F(Outcome, AFunctionCallMayLeaveAnything) {
   EXPECT_EQ(ask(a, "SELECT a"), "T D:SELECT a|parsed in UTC| C:SELECT 1 Z:I");
 }
 
+TEST_F(Outcome, AFunctionCallEndsWhatExtendedMessagesHaveBegun) {
+  auto& a = client();
+  EXPECT_EQ(ask(a, join(run("SELECT a"), call(954))), "1 2 D:SELECT a,|parsed in UTC| C:SELECT 1 V Z:I");
+  EXPECT_EQ(a.server, nullptr) << "no Sync is needed";
+}
+
+TEST_F(Outcome, AFunctionCallLeavesTheUnnamedStatement) {
+  for (const auto pinning : {pool::Pinning::Auto, pool::Pinning::Refuse}) {
+    options_.pinning = pinning;
+    auto& a = client();
+    ask(a, join(parse("", "SELECT u"), sync()));
+    ask(a, call(pinning == pool::Pinning::Auto ? 954 : 2880));
+    EXPECT_EQ(ask(a, join(bind("", "", ""), execute(), sync())),
+              "2 D:SELECT u,|parsed in UTC| C:SELECT 1 Z:I");
+  }
+}
+
 TEST_F(Outcome, ACommitIsNotCancelledWhateverFollows) {
   for (const auto* end : {"COMMIT; BEGIN", "COMMIT AND CHAIN"}) {
     auto& a = client();
