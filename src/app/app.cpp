@@ -207,13 +207,14 @@ bool App::refurnish(const conf::Upstream& conf, std::uint16_t upstream) {
     log::error("TLS settings stay as they were", {{"upstream", conf.name}, {"reason", e.what}});
     return false;
   };
-  if (auto ok = shared_.upstreams[upstream]->set_route(conf); !ok) stay(ok.error());
+  bool whole = true;
+  if (auto ok = shared_.upstreams[upstream]->set_route(conf); !ok) whole = stay(ok.error());
   const auto context = listener_tls(conf.listen_tls);
   if (!context) return stay(context.error());
   for (auto& door : doors_) {
     if (door->entrance->upstream == upstream) furnish(*door, conf, *context);
   }
-  return true;
+  return whole;
 }
 
 void App::test_reach() {
