@@ -244,6 +244,28 @@ def test_statement_of_a_client_that_left_at_once_is_carried_out(postgres, pooler
     eventually(lambda: postgres.sql("select count(*) from fire", dbname="app")[0][0] == 1, "the row is there")
 
 
+SLOW_INSERT = "insert into fire select 1 from pg_sleep(0.3)"
+RUN = wire.message("B", bytes(8)) + wire.message("E", bytes(5)) + wire.message("S")
+
+
+@pytest.mark.parametrize("messages", [
+    wire.query(SLOW_INSERT), wire.message("P", b"\0" + SLOW_INSERT.encode() + bytes(3)) + RUN,
+    wire.query("select 7") + wire.query(SLOW_INSERT),
+], ids=["query", "extended", "behind rows"])
+def test_rows_of_something_else_cancel_no_statement(postgres, messages):
+    """Those of our clean-up, or of a request before it: what a client that has left wanted last is carried out."""
+    postgres.sql("drop table if exists fire; create table fire(n int); grant all on fire to app", dbname="app")
+    with Pooler(postgres, {"size": 1}) as one:
+        w, _, _ = raw.login(one)
+        other, _, _ = raw.login(one)
+        for count in (1, 2, 3):
+            assert raw.rows(other, "select 1") == ["1"], "the server is not clean"
+            w.send(messages + wire.message("X"))
+            w.sock.close()
+            eventually(lambda: postgres.sql("select count(*) from fire", dbname="app")[0][0] == count, "the row is there")
+            w, _, _ = raw.login(one)
+
+
 def test_half_a_message_closes_the_server(postgres, pooler):
     w, _, _ = raw.login(pooler)
     assert raw.rows(w, "begin") == []
