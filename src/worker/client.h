@@ -127,6 +127,8 @@ class Client final : public Server::User {
   bool queued() const noexcept { return ticket_ != pool::Ticket::None; }
   bool leave_queue();
   // The server has not taken everything yet.
+  // Not while the client has more to take; of one that is told to go nothing is kept back.
+  bool reads_server() const noexcept { return gone_ || finishing_ || out_.empty(); }
   bool server_lags() const noexcept {
     return server_ && (!server_->out.empty() || server_->stream.holds_output());
   }

@@ -93,6 +93,12 @@ void PassThrough::on_deadline() {
   }
   if (waits_) up_.shared->failed_peers.failed(client_.peer(), now);
   worker_.shared().registry->client_refused("client_login_timeout");
+  if (ticket_) {
+    return refuse({"FATAL", "53300", "no server connection became free in time (client_login_timeout)",
+                   "Each pass-through client has one of its own, within pool.size.",
+                   "Raise pool.size, or look for clients that stay connected."});
+  }
+  if (waits_) return refuse({"FATAL", "08006", "the login took too long (client_login_timeout)", {}, {}});
   fail({Errc::Timeout, 0, "the login took too long (client_login_timeout)", "timeout"});
 }
 
@@ -169,8 +175,11 @@ void PassThrough::on_server_event(Server&, int events) noexcept {
   client_.event_done();
 }
 
-// Before the server lets the client in, only when it has asked.
-bool PassThrough::reads_client() const noexcept { return server_ && out_.empty() && (!slot_ || waits_); }
+// Before the server lets the client in, only when it has asked; and only while the server has taken all that was
+// read: the client's end is not seen before that, and closes the server.
+bool PassThrough::reads_client() const noexcept {
+  return server_ && out_.empty() && !server_->stream.holds_output() && (!slot_ || waits_);
+}
 
 void PassThrough::read_client() {
   for (int i = 0; i < kReadsPerTurn && reads_client(); ++i) {

@@ -125,13 +125,13 @@ void Client::on_again(io::Deferred& work) noexcept {
   auto& c = owner_of<&Client::again_>(work);
   const Worker::Turn turn(c.worker_);
   if (c.pass_) c.pass_->on_again();
-  if (c.server_ && c.out_.empty()) c.read_server();
+  if (c.server_ && c.reads_server()) c.read_server();
   if (c.session_ && c.wants_client_bytes() && c.stream_.holds_input()) c.read_client();
   c.after();
 }
 
 void Client::read_server() {
-  for (int i = 0; i < kReadsPerTurn && server_ && (out_.empty() || gone_); ++i) {
+  for (int i = 0; i < kReadsPerTurn && server_ && reads_server(); ++i) {
     const auto to = worker_.scratch();
     const auto r = server_->stream.read(to);
     switch (r.status) {
@@ -339,7 +339,7 @@ void Client::update_watches() {
   }
   if (server_) {
     const int write = server_lags() ? UV_WRITABLE : 0;
-    const bool read = gone_ || out_.empty();
+    const bool read = reads_server();
     server_->watch.arm(write | (read ? UV_READABLE : 0));
     if (read && server_->stream.holds_input()) worker_.loop().defer(again_);
   }

@@ -1,9 +1,14 @@
 """tests/e2e/test_pass_through.py -- pool.mode = "none" in front of a PostgreSQL with TLS: whose channel is bound?"""
+import contextlib
 import os
 import pwd
 import shutil
+import socket
+import ssl
+import struct
 import subprocess
 import tempfile
+import threading
 
 import psycopg2
 import pytest
@@ -12,6 +17,7 @@ from lib import raw, wire
 from lib.pooler import Pooler, application_database
 from lib.postgres import Postgres, unprivileged_user
 from lib.process import user_group
+from lib.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +143,80 @@ def test_transaction_pooling_in_front_of_the_same_database(postgres):
     """There sidepool logs in itself, and binds nothing either."""
     with Pooler(postgres, {}, tables={"upstream.tls": {"mode": "require"}}) as running:
         assert works(running) is True
+
+
+class SlowDatabase:
+    """Lets everybody in, over TLS, and reads on only when it is told to. `address`; `received` in bytes at the end."""
+
+    def __init__(self, key, cert):
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(cert, key)
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self.port = self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self.read_on = threading.Event()
+        self.received = None
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.read_on.set()
+        self._listener.close()
+
+    def _serve(self):
+        connection, _ = self._listener.accept()
+        assert connection.recv(8) == wire.SSL_REQUEST
+        connection.sendall(b"S")
+        with self._context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(65536)  # the startup packet
+            tls.sendall(wire.message("R", bytes(4)) + wire.message("K", struct.pack("!ii", 1, 2)) + wire.message("Z", b"I"))
+            self.read_on.wait()
+            received = 0
+            while data := tls.recv(65536):
+                received += len(data)
+            self.received = received
+
+    def queued(self):
+        """Bytes on their way that the kernel of the sender holds."""
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            for line in table:
+                fields = line.split()
+                if fields[2].endswith(f":{self.port:04X}") and fields[3] == "01":
+                    return int(fields[4].split(":")[0], 16)
+        return 0
+
+
+@pytest.mark.parametrize("turn", range(4))  # where the kernel stops within a message is open
+def test_the_last_message_of_a_client_that_leaves_reaches_a_slow_server(certificates, turn):
+    """Its record may be sealed and wait for the socket when the client's end is seen."""
+    with SlowDatabase(*certificates[0]) as database:
+        upstream = {"hosts": [database.address]}
+        tables = {"upstream.tls": {"mode": "require"}}
+        with Pooler(None, {"mode": "none"}, upstream=upstream, tables=tables) as pooler:
+            w = raw.dial(pooler)
+            w.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            w.send(wire.startup(user="app", database="app"))
+            w.read_until("Z")
+            one = wire.query("select '" + "x" * (8000 + turn) + "'")
+            w.send(one * 60)  # more than the database's kernel takes
+            sent = len(one * 60)
+            eventually(lambda: database.queued() > len(one * 40), "the rest waits")
+            while True:  # until one no longer gets through
+                before = database.queued()
+                w.send(one)
+                sent += len(one)
+                try:
+                    eventually(lambda: database.queued() - before >= len(one), "it is on its way", timeout=0.3)
+                except AssertionError:
+                    break
+            w.sock.close()
+            with contextlib.suppress(AssertionError):  # it is there until the database has taken everything
+                eventually(lambda: pooler.total("sidepool_clients_connected") == 0, "its end is seen", timeout=0.5)
+            database.read_on.set()
+            eventually(lambda: database.received is not None, "the database has seen the end")
+            assert database.received == sent

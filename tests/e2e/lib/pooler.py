@@ -17,7 +17,7 @@ def toml_table(name, values):
 
 
 class Pooler:
-    """A running sidepool whose upstream is `postgres`; further keys of the tables [pool], [server], [[upstream]].
+    """A running sidepool whose upstream is `postgres`, or None and `upstream` names its hosts; further keys of the tables [pool], [server], [[upstream]].
 
     `environment` holds what libpq needs to get there as `user`, for programs that are started.
     """
@@ -33,8 +33,9 @@ class Pooler:
             file.write(toml_table("[server]", server or {}))
             file.write(toml_table("[pool]", pool or {}))
             file.write(toml_table("[metrics]", {"listen": f"127.0.0.1:{self.http_port}"}))
-            file.write(toml_table("[[upstream]]", {"name": "pg", "hosts": [postgres.tcp],
-                                                   "listen": [f"127.0.0.1:{self.port}"], **(upstream or {})}))
+            hosts = {"hosts": [postgres.tcp]} if postgres else {}
+            file.write(toml_table("[[upstream]]", {"name": "pg", **hosts, "listen": [f"127.0.0.1:{self.port}"],
+                                                   **(upstream or {})}))
             for name, values in (tables or {}).items():
                 file.write(toml_table(f"[{name}]", values))
         try:
