@@ -79,8 +79,9 @@ void Session::server_message(const Slice& s, Actions& out) {
   if (state_ == State::Draining && (s.type == 'D' || s.type == 'd') && last_of_client()) request_cancel(out);
 }
 
-// Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running). Not for a
-// row of ours, of a clean-up's for example, nor of a request that another one follows: that is carried out.
+// Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running). Not
+// for a row of ours, of a clean-up's for example, nor of a request that another one follows: that is carried
+// out.
 bool Session::last_of_client() const noexcept {
   if (ledger_.empty()) return false;
   const auto& front = ledger_.at(0);

@@ -122,7 +122,7 @@ void Login::on_event(Event e, Bytes& rest) {
       return drop();
     }
     case Event::GotStartup:
-      flush_accept();
+      // A NegotiateProtocolVersion waits for what comes next: of a pass-through client the server has a say.
       rest_.assign(rest.begin(), rest.end());
       rest = {};
       return on_startup();
@@ -369,6 +369,7 @@ void Login::drop() {
 
 void Login::admit() {
   accept_.admit();
+  flush_accept();
   const auto protocol = accept_.startup().protocol;
   protocol::Buffer rest;
   rest.swap(rest_);

@@ -35,6 +35,7 @@ PassThrough::PassThrough(Client& client, LocalUpstream& up, const protocol::Star
     if (!ignores(conf, p.first)) parameters.emplace_back(p.first, p.second);
   }
   protocol::startup_message(first_, s.protocol, parameters);
+  if (s.negotiate()) negotiation_ = {s.protocol & 0xffff, s.protocol_options};
   first_.insert(first_.end(), rest.begin(), rest.end());
 }
 
@@ -175,8 +176,8 @@ void PassThrough::on_server_event(Server&, int events) noexcept {
   client_.event_done();
 }
 
-// Before the server lets the client in, only when it has asked; and only while the server has taken all that was
-// read: the client's end is not seen before that, and closes the server.
+// Before the server lets the client in, only when it has asked; and only while the server has taken all that
+// was read: the client's end is not seen before that, and closes the server.
 bool PassThrough::reads_client() const noexcept {
   return server_ && out_.empty() && !server_->stream.holds_output() && (!slot_ || waits_);
 }

@@ -1,8 +1,10 @@
 // src/worker/pass_through.h -- a client with a server of its own: the authentication and everything after it
 // is relayed unchanged (product.md §4.5). Nothing is shared, so nothing is looked at but the way to the key.
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocol/frame.h"
 #include "protocol/startup.h"
@@ -57,6 +59,7 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   void read_server();
   void from_server(protocol::Bytes in);
   void welcome_message(const protocol::Slice& s);
+  bool negotiation_message(const protocol::Slice& s);
   bool whole(const protocol::Slice& s);
   void client_is_asked();
   bool authenticated();
@@ -86,9 +89,14 @@ class PassThrough final : public Server::User, private upstream::Dialer::Owner {
   io::Outbox out_;  // to the server
   std::optional<cloudsql::MdxReply> reply_;
   protocol::Framer framer_{(1U << 30) - 1};
-  protocol::Buffer part_;                  // a message of the server that is looked at, in pieces
-  protocol::Buffer answer_;                // what the client has said while slot_ is held, not passed on
-  std::uint64_t sent_ = 0, received_ = 0;  // bytes that the metrics do not know yet
+  protocol::Buffer part_;  // a message of the server that is looked at, in pieces
+  struct Negotiation {
+    std::uint32_t minor = 0;           // the newest that we speak of what the client has asked for
+    std::vector<std::string> options;  // that we do not know
+  };
+  std::optional<Negotiation> negotiation_;  // to be told before the server's first message
+  protocol::Buffer answer_;                 // what the client has said while slot_ is held, not passed on
+  std::uint64_t sent_ = 0, received_ = 0;   // bytes that the metrics do not know yet
   Time told_metrics_{};
   bool heard_ = false;     // the server has said something
   bool told_ = false;      // the server has said why it ends

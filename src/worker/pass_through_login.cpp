@@ -1,6 +1,7 @@
 // src/worker/pass_through_login.cpp -- what is looked at on the way to the key: who is asked, with which
 // mechanisms, and whether the database has let the client in.
 #include <algorithm>
+#include <utility>
 
 #include "protocol/encode.h"
 #include "protocol/messages.h"
@@ -16,10 +17,12 @@ using protocol::Bytes;
 namespace {
 constexpr std::uint32_t kMostMechanisms = 1024;
 constexpr std::uint32_t kMostAnswer = 65535;  // PG_MAX_AUTH_TOKEN_LENGTH, which a Kerberos ticket may need
+constexpr std::uint32_t kMostNegotiation = 1024;
 constexpr std::string_view kBinding = "-PLUS";
 }  // namespace
 
 void PassThrough::welcome_message(const protocol::Slice& s) {
+  if (negotiation_ && negotiation_message(s)) return;
   if (s.type == 'R') return authentication_message(s);
   if (slot_ && (s.type == 'K' || s.type == 'Z'))
     return fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
@@ -32,6 +35,25 @@ void PassThrough::welcome_message(const protocol::Slice& s) {
       up_.shared->failed_peers.failed(client_.peer(), worker_.loop().now());
   }
   client_.send(s.bytes);
+}
+
+// The client has asked for more than we speak and is told once what it gets: an older server's own
+// NegotiateProtocolVersion and ours become one. True: the message was that.
+bool PassThrough::negotiation_message(const protocol::Slice& s) {
+  const bool of_server = s.type == 'v';
+  if (of_server && s.body_size > kMostNegotiation) {
+    fail({Errc::Protocol, 0, "the server broke the protocol", "protocol"});
+    return true;
+  }
+  if (of_server && !whole(s)) return true;
+  const auto told = *std::exchange(negotiation_, std::nullopt);
+  auto minor = told.minor;
+  if (of_server && s.body_size >= 4) minor = std::min(minor, protocol::load_be32(part_.data() + 5) & 0xffff);
+  const std::vector<std::string_view> options(told.options.begin(), told.options.end());
+  protocol::Buffer bytes;
+  protocol::negotiate_protocol_version(bytes, minor, options);
+  client_.send(bytes);
+  return of_server;
 }
 
 // Keeps a message that comes in pieces. True: it is in part_ as a whole.

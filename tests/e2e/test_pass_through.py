@@ -145,6 +145,21 @@ def test_transaction_pooling_in_front_of_the_same_database(postgres):
         assert works(running) is True
 
 
+@pytest.mark.parametrize("mode, minor", [("none", 0), ("transaction", 2)])
+def test_a_client_of_the_future_is_told_once_what_it_gets(postgres, mode, minor):
+    """PostgreSQL 15 speaks 3.0 and knows no option; libpq ends a connection that tells it twice."""
+    with Pooler(postgres, {"mode": mode}, tables={"upstream.tls": {"mode": "require"}}) as pooler:
+        for version, options in ((0x00030063, {"_pq_.future": "1"}), (0x00030002, {"_pq_.future": "1"}),
+                                 (0x00030063, {})):
+            w = raw.dial(pooler)
+            w.send(wire.startup(version=version, user="app", database="app", **options))
+            told, asked = w.read(), w.read()
+            names = b"".join(name.encode() + b"\0" for name in options)
+            assert told == ("v", struct.pack("!ii", 0x00030000 | minor, len(options)) + names)
+            assert asked[0] == "R"
+            w.sock.close()
+
+
 class SlowDatabase:
     """Lets everybody in, over TLS, and reads on only when it is told to. `address`; `received` in bytes at the end."""
 
