@@ -146,6 +146,8 @@ class Session {
   void setup_ready(Actions& out);
   void prepared(Actions& out);
   void replay_failed(Actions& out);
+
+  // session_settings.cpp: what the client has as its own
   void tell_differences(Actions& out);
   void note_encoding() noexcept;
   void note_own_values();
