@@ -3,8 +3,10 @@ import socket
 import struct
 import threading
 
+from .loopback_server import LoopbackServer
 
-class SocksProxy:
+
+class SocksProxy(LoopbackServer):
     """`routes` maps targets ("name or address") to the address that is really dialled; others are refused.
 
     With `login` = (user, password) nothing else lets a client in.
@@ -14,26 +16,7 @@ class SocksProxy:
         self.routes = routes
         self.login = login
         self.targets = []  # (host, port) as they were asked for
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self):
-        self._listener.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._connection, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _connection(self, client):
         with client:

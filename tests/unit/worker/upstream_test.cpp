@@ -78,14 +78,21 @@ TEST(Upstream, ConnectionsFollowTheConfigurationOfTheLastReload) {
   EXPECT_EQ(up.host_route().tls.use, upstream::TlsUse::Required);
 }
 
-TEST(Upstream, APoolIsMadeOnceAndWithinTheirNumber) {
-  metrics::Registry registry(1, metrics::Identity{"test", "test", {}},
-                             [] { return metrics::ProcessGauges{}; });
-  conf::Upstream conf;
-  conf.name = "u";
-  conf.hosts = {{"db", 5432, {}}};
-  Upstream up(0, 1, conf, nullptr, registry);
+struct PoolsOfAnUpstream : ::testing::Test {
+  static conf::Upstream configuration() {
+    conf::Upstream conf;
+    conf.name = "u";
+    conf.hosts = {{"db", 5432, {}}};
+    return conf;
+  }
+  const conf::Upstream conf = configuration();
+  metrics::Registry registry{1, metrics::Identity{"test", "test", {}},
+                             [] { return metrics::ProcessGauges{}; }};
+  Upstream up{0, 1, conf, nullptr, registry};
   std::atomic<std::uint32_t> pools{0};
+};
+
+TEST_F(PoolsOfAnUpstream, APoolIsMadeOnceAndWithinTheirNumber) {
   EXPECT_FALSE(up.find("d", "u"));
   const auto one = up.find_or_create("d", "u", conf.pool, pools, 2);
   ASSERT_TRUE(one);
@@ -99,14 +106,7 @@ TEST(Upstream, APoolIsMadeOnceAndWithinTheirNumber) {
   EXPECT_EQ(pools, 2u);
 }
 
-TEST(Upstream, OnlyAPoolThatNobodyHoldsIsForgotten) {
-  metrics::Registry registry(1, metrics::Identity{"test", "test", {}},
-                             [] { return metrics::ProcessGauges{}; });
-  conf::Upstream conf;
-  conf.name = "u";
-  conf.hosts = {{"db", 5432, {}}};
-  Upstream up(0, 1, conf, nullptr, registry);
-  std::atomic<std::uint32_t> pools{0};
+TEST_F(PoolsOfAnUpstream, OnlyAPoolThatNobodyHoldsIsForgotten) {
   auto a = up.find_or_create("d", "a", conf.pool, pools, 2);
   auto b = up.find_or_create("d", "b", conf.pool, pools, 2);
   EXPECT_FALSE(up.forget_unused_pool(pools)) << "both are held";
