@@ -35,8 +35,8 @@ break at its end is dropped).
 **Arrays** of one string may be written as that string. An array or a table in `[upstream.pool]` replaces the one in
 `[pool]`, they are not merged.
 
-**Reload** (SIGHUP, or a change of the file or of a certificate it names) tells when a new value counts: *now*; for *new connections*, of clients or
-servers, whichever the key is about; or after a *restart*, until which the old value stays.
+**Reload** (SIGHUP, or a change of the file or of a certificate it names) tells when a new value counts: *now*; for *new
+connections*, of clients or servers, whichever the key is about; or after a *restart*, until which the old value stays.
 )";
 
 std::string escaped(std::string_view text) {

@@ -27,9 +27,8 @@ constexpr Key kKeys[] = {
      .field = field<&ServerConfig::max_pools>,
      .reload = Reload::Now,
      .help = "Pools, that is different (upstream, database, user), at most. For one more, one is forgotten "
-             "that has "
-             "neither clients nor server connections; while each has some, a client of another is refused "
-             "(53300).",
+             "that has neither clients nor server connections; while each has some, a client of another is "
+             "refused (53300).",
      .range = kPositive},
     {.name = "client_login_timeout",
      .field = field<&ServerConfig::client_login_timeout>,

@@ -126,9 +126,9 @@ class Client final : public Server::User {
   void pass_on_held_cancel();
   bool queued() const noexcept { return ticket_ != pool::Ticket::None; }
   bool leave_queue();
-  // The server has not taken everything yet.
-  // Not while the client has more to take; of one that is told to go nothing is kept back.
+  // Not while the client has more to take; one that has left, or is told to go, gets nothing any more.
   bool reads_server() const noexcept { return gone_ || finishing_ || out_.empty(); }
+  // The server has not taken everything yet.
   bool server_lags() const noexcept {
     return server_ && (!server_->out.empty() || server_->stream.holds_output());
   }
