@@ -169,6 +169,7 @@ class Session {
   bool drops_unnamed_if_run() const noexcept;
   void note_query();
   void note_call();
+  void end_piecemeal(char type) noexcept;
   bool on_function_call(Bytes whole, Actions& out);
   void on_sync(Bytes whole, Actions& out);
   void send_sync(Bytes whole, Actions& out);

@@ -208,6 +208,7 @@ bool Session::on_function_call(Bytes whole, Actions& out) {
   if (const auto pins = refused(traits)) return refuse_call(pins, out);
   use(traits);
   note_call();
+  hold_behind();
   expect(Request::FunctionCall);
   pass(whole, out);
   return true;
@@ -269,15 +270,15 @@ bool Session::drops_unnamed_if_run() const noexcept {
 
 void Session::note_query() {
   note_call();
+  hold_behind();
   forget_unnamed();
   server_->unnamed_sequence = 0;  // exec_simple_query drops it
 }
 
-// A FunctionCall, and what it has in common with a Query.
+// A FunctionCall, and what it has in common with a Query; hold_behind() follows when all of it has passed.
 void Session::note_call() {
   copy_bound_ = false;
   cycle_open_ = false;  // it ends the transaction that extended messages before it have begun
-  hold_behind();
   ++cycle_;
   ++events_.queries;
 }

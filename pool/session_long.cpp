@@ -19,7 +19,7 @@ constexpr std::size_t kBindNames = 16384;
 // A message of which only the beginning is there.
 void Session::begin_long_message(const Slice& s, Actions& out) {
   part_body_ = s.body_size;
-  const bool small = s.body_size <= kFreeText && s.type != 'd' && s.type != 'F';
+  const bool small = s.body_size <= kFreeText && s.type != 'd';
   if (!small) {
     if (!server_->exchange.put_off.empty()) end_putting_off(s.type, {}, out);
     drop_kept();
@@ -41,6 +41,10 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
     case 'B':
       passing_ = small ? Passing::Collect : Passing::CollectHead;
       break;
+    case 'F':
+      if (!small) return begin_long_call(s, out);
+      passing_ = Passing::Collect;
+      break;
     case 'D':
     case 'E':
     case 'H':
@@ -50,16 +54,16 @@ void Session::begin_long_message(const Slice& s, Actions& out) {
     case 'f':
       passing_ = Passing::Collect;
       break;
-    default:  // CopyData, FunctionCall: nothing in them is looked at
+    default:  // CopyData: nothing in it is looked at
       passing_ = Passing::Forward;
-      if (s.type == 'd') note_copy_data();
-      if (s.type == 'F') return begin_long_call(s, out);
+      note_copy_data();
       return pass(s.bytes, out);
   }
   client_part_.assign(s.bytes.begin(), s.bytes.end());
 }
 
 void Session::begin_long_call(const Slice& s, Actions& out) {
+  passing_ = Passing::Forward;
   const auto traits = judge_call(s.body());
   if (const auto pins = refused(traits)) {
     passing_ = Passing::Drop;
@@ -169,14 +173,19 @@ void Session::end_scan(Bytes last, Actions& out) {
   ledger_.push(std::move(mine));
 }
 
+void Session::end_piecemeal(char type) noexcept {
+  passing_ = Passing::None;
+  if (type == 'F') hold_behind();
+}
+
 void Session::continue_message(const Slice& s, Actions& out) {
   switch (passing_) {
     case Passing::None:
     case Passing::Forward:
-      if (s.last) passing_ = Passing::None;
+      if (s.last) end_piecemeal(s.type);
       return pass(s.bytes, out);
     case Passing::Drop:
-      if (s.last) passing_ = Passing::None;
+      if (s.last) end_piecemeal(s.type);
       return;
     case Passing::Scan:
       return scan_piece(s.bytes, s.bytes, s.last, out);

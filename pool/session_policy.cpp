@@ -30,6 +30,7 @@ bool Session::refuse_query(std::uint32_t pins, Actions& out) {
 // A Query in its place: what the server has as unnamed statement goes, what the client has there stays.
 bool Session::refuse_call(std::uint32_t pins, Actions& out) {
   note_call();
+  if (passing_ != Passing::Drop) hold_behind();
   server_->unnamed_sequence = 0;
   send_failing(Request::Query, refusal(pins, policy()), out);
   return true;

@@ -1,4 +1,5 @@
-// pool/session_settings.cpp -- what a client has as its own: against a server's values, and told to the client.
+// pool/session_settings.cpp -- what a client has as its own: against a server's values, and told to the
+// client.
 #include <algorithm>
 
 #include "pool/session_parts.h"

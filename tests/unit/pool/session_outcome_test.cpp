@@ -74,6 +74,23 @@ TEST_F(Outcome, AFunctionCallEndsWhatExtendedMessagesHaveBegun) {
   EXPECT_EQ(a.server, nullptr) << "no Sync is needed";
 }
 
+TEST_F(Outcome, AFunctionCallMayComeInPiecesWhereWhatFollowsItWaits) {
+  for (const std::size_t size : {10U, 40000U}) {  // looked at as a whole, and passed on as it comes
+    for (const std::size_t cut : {5U, 6U, 12U}) {
+      auto& a = client({{"TimeZone", "Mars"}});
+      std::string body(size, '\0');
+      protocol::store_be32(reinterpret_cast<std::uint8_t*>(body.data()), 955);  // lowrite
+      const auto whole = join(run("RESET TimeZone"), raw('F', body));
+      const auto at = static_cast<std::ptrdiff_t>(whole.size() - size - 5 + cut);
+      a.send(Buffer(whole.begin(), whole.begin() + at));
+      settle();
+      const auto answer = ask(a, Buffer(whole.begin() + at, whole.end()));
+      EXPECT_NE(answer.find("V"), std::string::npos) << size << " " << cut << ": " << answer;
+      EXPECT_EQ(ask(a, "SELECT a").substr(0, 30), "T D:SELECT a|parsed in Mars|Ti") << size << " " << cut;
+    }
+  }
+}
+
 TEST_F(Outcome, AFunctionCallLeavesTheUnnamedStatement) {
   for (const auto pinning : {pool::Pinning::Auto, pool::Pinning::Refuse}) {
     options_.pinning = pinning;
