@@ -24,6 +24,7 @@ struct Exchange {
     parsed_unclear.clear();
     kept.clear(), again.clear(), put_off.clear();
     kept_messages = 0;
+    dropped = 0;
     equal_before = nullptr;
   }
 
@@ -42,7 +43,8 @@ struct Exchange {
   std::uint8_t kept_messages = 0;
   // Of the session's own values those that this transaction has changed from the server's own.
   Settings equal_before;
-  protocol::Buffer put_off;  // a Bind, whole: whether it is an error depends on the next message
+  std::uint64_t dropped = 0;  // bytes of rows for a client that has left
+  protocol::Buffer put_off;   // a Bind, whole: whether it is an error depends on the next message
 };
 
 }  // namespace sidepool::pool

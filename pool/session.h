@@ -293,7 +293,7 @@ class Session {
   // session_server.cpp: messages of the server
   void server_message(const protocol::Slice& s, Actions& out);
   void begin_reply(const protocol::Slice& s, Actions& out);
-  bool last_of_client() const noexcept;
+  void drop_rows(std::size_t size, Actions& out);
   void whole_reply(char type, Bytes whole, Actions& out);
   void complete(char type, Bytes whole, Actions& out);
   void after_reply(Actions& out);

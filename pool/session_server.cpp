@@ -9,6 +9,8 @@ using protocol::TxStatus;
 
 namespace {
 
+// More than the kernels on the way take for a client that does not read.
+constexpr std::uint64_t kMostDropped = 8U << 20;
 constexpr std::uint32_t kWholeReply = 16U << 20;  // an ErrorResponse beyond this is not PostgreSQL's
 constexpr std::array<std::uint8_t, 5> kSync{'S', 0, 0, 0, 4};
 
@@ -76,16 +78,19 @@ void Session::server_message(const Slice& s, Actions& out) {
   if (s.first) begin_reply(s, out);
   if (!server_) return;
   if (!swallow_ && !client_gone_) pass_back(s.bytes, out);
-  if (state_ == State::Draining && (s.type == 'D' || s.type == 'd') && last_of_client()) request_cancel(out);
+  if (state_ == State::Draining && (s.type == 'D' || s.type == 'd')) drop_rows(s.bytes.size(), out);
 }
 
 // Rows for nobody: what produces them is stopped (product.md §6, client leaves with a request running). Not
-// for a row of ours, of a clean-up's for example, nor of a request that another one follows: that is carried
-// out.
-bool Session::last_of_client() const noexcept {
-  if (ledger_.empty()) return false;
-  const auto& front = ledger_.at(0);
-  return front.reply == Reply::Forward && !front.setup && !ledger_.runs_behind_front();
+// for a row of ours, of a clean-up's for example; nor while another request follows, which is carried out:
+// then only when so much has come that a direct connection would have broken, and with it what follows.
+void Session::drop_rows(std::size_t size, Actions& out) {
+  if (ledger_.empty() || committing_) return;
+  const auto& front = ledger_.front();
+  if (front.reply != Reply::Forward || front.setup) return;
+  auto& dropped = server_->exchange.dropped;
+  dropped += size;
+  if (!ledger_.runs_behind_front() || dropped > kMostDropped) request_cancel(out);
 }
 
 // The first piece of a message that passes in pieces.

@@ -266,6 +266,14 @@ def test_rows_of_something_else_cancel_no_statement(postgres, messages):
             w, _, _ = raw.login(one)
 
 
+def test_rows_without_end_are_stopped_though_another_request_follows(postgres):
+    with Pooler(postgres, {"size": 1}) as one:
+        w, _, _ = raw.login(one)
+        w.send(wire.query("select repeat('x', 1000), generate_series(1, 1000000000)") + wire.query("select 1"))
+        w.sock.close()
+        assert raw.rows(raw.login(one)[0], "select 1") == ["1"]
+
+
 def test_half_a_message_closes_the_server(postgres, pooler):
     w, _, _ = raw.login(pooler)
     assert raw.rows(w, "begin") == []
