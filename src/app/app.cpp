@@ -171,6 +171,7 @@ void App::reload() {
     registry_->config_loaded(false, std::chrono::system_clock::now());
     for (const auto& l : lines) log::error(l);
     log::error("the configuration was not reloaded, the running one stays");
+    refurnish_all();  // a certificate that was renewed is not to expire over that
   };
   if (!wanted) {
     const auto* failure = std::get_if<cli::Failure>(&outcome);
@@ -188,16 +189,21 @@ void App::reload() {
   max_client_conn_ = config_->server.max_client_conn;
   log::set_level(static_cast<log::Level>(config_->log.level));
   resolver_->set_ttl(config_->server.dns_ttl);
+  const bool whole = refurnish_all();
+  for (auto& w : workers_) w->post(worker::ConfigChanged{config_});
+  registry_->config_loaded(whole, std::chrono::system_clock::now());
+  log::info(whole ? "the configuration is loaded" : "the configuration is loaded, but for those TLS settings",
+            {{"changes", plan.changes.size()}});
+}
+
+bool App::refurnish_all() {
   bool whole = true;
   for (auto& up : shared_.upstreams) {
     for (const auto& u : config_->upstreams) {
       if (u.name == up->name) whole &= refurnish(u, up->index);
     }
   }
-  for (auto& w : workers_) w->post(worker::ConfigChanged{config_});
-  registry_->config_loaded(whole, std::chrono::system_clock::now());
-  log::info(whole ? "the configuration is loaded" : "the configuration is loaded, but for those TLS settings",
-            {{"changes", plan.changes.size()}});
+  return whole;
 }
 
 // Certificates are read again even when no key has changed: the files may have been renewed. False: they

@@ -82,6 +82,7 @@ class App {
   void publish_instances();
   void watch_files();
   void reload();
+  bool refurnish_all();
   bool refurnish(const conf::Upstream& conf, std::uint16_t upstream);
 
   // ending.cpp

@@ -29,8 +29,9 @@ bool WatchedFiles::changed() {
     struct stat now {};
     if (::stat(file.path.c_str(), &now) != 0) continue;
     const auto& old = file.seen;
-    changed |= now.st_ino != old.st_ino || now.st_size != old.st_size ||
-               now.st_mtim.tv_sec != old.st_mtim.tv_sec || now.st_mtim.tv_nsec != old.st_mtim.tv_nsec;
+    changed |= now.st_dev != old.st_dev || now.st_ino != old.st_ino || now.st_size != old.st_size ||
+               now.st_mtim.tv_sec != old.st_mtim.tv_sec || now.st_mtim.tv_nsec != old.st_mtim.tv_nsec ||
+               now.st_mode != old.st_mode || now.st_uid != old.st_uid || now.st_gid != old.st_gid;
     file.seen = now;
   }
   return changed;

@@ -7,8 +7,8 @@
 
 namespace sidepool {
 
-// Looks at inode, size and time of change, through symbolic links: what editors, ConfigMaps and those who
-// renew certificates do shows in one of them. One thread.
+// Looks at inode, size, time of change, owner and mode, through symbolic links: what editors, ConfigMaps and
+// those who renew certificates do shows in one of them, also a chmod behind the copy. One thread.
 class WatchedFiles {
  public:
   // Replaces the list. Of those watched already what was last seen is kept.

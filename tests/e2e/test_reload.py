@@ -11,6 +11,7 @@ import pytest
 from lib.certificates import authority
 from lib.pooler import Pooler
 from lib.postgres import Postgres
+from lib.raw import rewrite
 from lib.waiting import eventually
 from lib.wire import SSL_REQUEST, error_fields, password, query, startup
 from test_auth_rules import Service
@@ -155,3 +156,15 @@ def test_a_renewed_certificate_is_used_without_a_signal(postgres):
             eventually(lambda: loaded(pooler) == 1, "the metric tells")
             assert answer(before, "select 1") == 1
             before.close()
+
+
+def test_a_renewed_certificate_is_used_beside_a_wrong_file(postgres):
+    with authority("old", "new") as folder:
+        listen_tls = {"mode": "allow", "cert_file": f"{folder}/old.pem", "key_file": f"{folder}/old.key"}
+        with Pooler(postgres, tables={"upstream.listen_tls": listen_tls}, dbname="postgres") as pooler:
+            old = shown_certificate(pooler)
+            rewrite(pooler, "nonsense")
+            pooler.process.wait_line("was not reloaded, the running one stays")
+            os.replace(f"{folder}/new.key", f"{folder}/old.key")
+            os.replace(f"{folder}/new.pem", f"{folder}/old.pem")
+            eventually(lambda: shown_certificate(pooler) != old, "the new certificate is shown")

@@ -52,6 +52,15 @@ TEST_F(WatchedFilesTest, AFileThatIsReplacedOrPointsElsewhere) {
   EXPECT_TRUE(files_.changed());
 }
 
+TEST_F(WatchedFilesTest, AFileThatBecomesReadable) {
+  const auto a = write("a", "1");
+  fs::permissions(a, fs::perms::none);
+  files_.watch({a});
+  EXPECT_FALSE(files_.changed());
+  fs::permissions(a, fs::perms::owner_read);
+  EXPECT_TRUE(files_.changed());
+}
+
 TEST_F(WatchedFilesTest, AFileThatIsAwayIsAsItWas) {
   const auto a = write("a", "1");
   files_.watch({a, (folder_ / "never").string()});
