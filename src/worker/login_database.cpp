@@ -261,6 +261,7 @@ void Login::tell_failure(const upstream::Failure& failure) {
     protocol::Buffer message;
     raw_error(message, failure.server_error, hint);
     step_ = Step::Connecting;
+    flush_accept();
     client_.send(message);
     cancel();
     client_.ended_by(Client::EndedBy::Instance);
